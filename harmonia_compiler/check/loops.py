@@ -187,20 +187,25 @@ class _Loop:
         """Report names that have one type in a round and another in the next, or on the paths to it."""
         for carried in self.carried:
             handed, binding = carried.handed, found.scope.bindings.get(carried.name)
-            if handed is None and binding is not None and found.read[carried.name].used:
+            is_unread = carried.name in self.grown.unread
+            if handed is None and binding is not None and found.read[carried.name].used and not is_unread:
                 self.reader.values.report_unusable(carried.name, binding, binding.variables[-1].span)
-            if handed is None or join(carried.type, handed) == carried.type:
+            if handed is None or (join(carried.type, handed) == carried.type and not is_unread):
                 continue
-            variable = found.scope.own.get(carried.name)
-            place = variable.span if variable is not None else self.statement.limit.span
-            notes = tuple(Note(each.span, "bound here before the loop") for each in carried.binding.variables[:1])
-            message = f"`{carried.name}` is `{shown(carried.type)}` in one round and `{shown(handed)}` in the next"
-            help = "give it one type in every round, or give the second value a name of its own"
-            self.findings.add("E0324", message, place, help=help, notes=notes)
+            if not is_unread:
+                self._report_two_types(carried, handed, found)
             self.reader.whole = False
             # What it is after the loop is anybody's guess.
             found.scope.bind(carried.name, Binding(carried.binding.variables, None))
             carried.following = None
+
+    def _report_two_types(self, carried: Carried, handed: Type, found: Round) -> None:
+        variable = found.scope.own.get(carried.name)
+        place = variable.span if variable is not None else self.statement.limit.span
+        notes = tuple(Note(each.span, "bound here before the loop") for each in carried.binding.variables[:1])
+        message = f"`{carried.name}` is `{shown(carried.type)}` in one round and `{shown(handed)}` in the next"
+        help = "give it one type in every round, or give the second value a name of its own"
+        self.findings.add("E0324", message, place, help=help, notes=notes)
 
     def _forgets(self, found: Round, before: Before) -> bool:
         """Whether the block has to be read again, since it binds names to what cannot be read; why, is kept."""

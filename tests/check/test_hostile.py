@@ -66,7 +66,7 @@ ODDITIES = {
         "E0314",
     ),
     "a list of a list of a list": (
-        pipeline("x0 = q\n" + "".join(f"x{at + 1} = [x{at}]\n" for at in range(2000)) + "return x2000"),
+        pipeline("x0 = q\n" + "".join(f"x{at + 1} = [x{at}]\n" for at in range(40)) + "return x40"),
         "E0314",
     ),
     "lists of lists by `each`": (

@@ -100,6 +100,10 @@ WRONG = {
         'k = "a"\nx = q\nrepeat up to 3 {\nif k == "b" { x = f(x) }\nk = 3\n}\nreturn x',
         ["E0324 k"],
     ),
+    "two types in turn, in loops in a loop": (
+        "x = q\nrepeat up to 3 {\ny = f(x)\nrepeat up to 3 {\nrepeat up to 3 { x = [q] }\n}\n} until ok(y)\nreturn y",
+        ["E0324 x"],
+    ),
     "two types on two paths": (
         'k = "a"\nx = q\nrepeat up to 3 {\nif k == "b" { x = f(x) }\nif ok(q) { k = "a" } else { k = 3 }\n}\nreturn x',
         ["E0311 k"],
