@@ -9,7 +9,7 @@ import pytest
 
 from harmonia_compiler.contract.readings import RequestsRead
 from harmonia_compiler.policy.control.bursts import RECENT_S, Burst, most_rps, needed_rps, remembered
-from harmonia_compiler.policy.control.counts import FEWER_AFTER_S
+from harmonia_compiler.policy.control.counts import EACH_AFTER_S, FEWER_AFTER_S
 from harmonia_compiler.policy.control.state import State
 from harmonia_compiler.policy.control.succession import succeeded
 from harmonia_compiler.policy.control.window import Window
@@ -97,6 +97,15 @@ def test_a_burst_that_lies_across_two_windows_counts_as_one() -> None:
     service = served(lambda now: 50.0 if now % 300.0 in {5.0, 6.0} else 0.1)
     service.now = 250.0
     assert min(counts(service, 3600.0)) == 4
+
+
+def test_replicas_that_are_not_needed_go_one_by_one_with_time_between_them() -> None:
+    seen = counts(served(lambda _: 0.1), FEWER_AFTER_S + 5 * EACH_AFTER_S)
+    assert seen == sorted(seen, reverse=True)
+    assert seen.count(5) >= FEWER_AFTER_S / 5.0
+    # In windows of five seconds.
+    assert [seen.count(each) for each in (4, 3, 2)] == [EACH_AFTER_S / 5.0] * 3
+    assert seen[-1] == 1
 
 
 @pytest.mark.parametrize("rate", [2, 5, 15])
