@@ -169,10 +169,10 @@ class Keeper:
         self._run.write(TOKEN, token)
         if self._front:
             self._address = Address(LOOPBACK, port or free_port([one.port for one in self._documents.here]))
-            gateway = self._watched[bundles.GATEWAY]
+            shown = self._watched[bundles.GATEWAY]
             # On a bridge it listens on another port than the host's that leads there.
-            gateway.port = self._address_inside().port
-            gateway.status = msgspec.structs.replace(gateway.status, port=self._address.port)
+            shown.port = self._address_inside().port
+            shown.status = msgspec.structs.replace(shown.status, port=self._address.port)
         preparing.write_variables(self._bundle, self._documents, self._address.port)
 
     def _adopt(self, running: dict[str, Life]) -> None:
