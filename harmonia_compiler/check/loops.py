@@ -19,14 +19,14 @@ from harmonia_compiler.check.answers import Choice, Taken, answered, chance, fir
 from harmonia_compiler.check.branches import share_of
 from harmonia_compiler.check.foregone import warn_of_foregone
 from harmonia_compiler.check.narrowing import is_impossible, narrow
-from harmonia_compiler.check.rounds import Before, Carried, Grown, Reader, Round, limit_of, widened
+from harmonia_compiler.check.rounds import Before, Carried, Grown, Reader, Round, limit_of, said_labels
 from harmonia_compiler.check.sameness import report_rounds
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.streaming import report_unstreamed
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.unreached import report_never
 from harmonia_compiler.contract.program import Argument, Output, Repeat, Select
-from harmonia_compiler.contract.types import Bool, Type, join
+from harmonia_compiler.contract.types import Bool, Labels, Type, join
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.flow.graph import EVEN, Written
 from harmonia_compiler.syntax import tree
@@ -180,8 +180,11 @@ class _Loop:
 
     def _widen(self) -> None:
         """Let each name that is a label be any that the block says it is, rather than find them one by one."""
+        said = said_labels(self.statement)
         for carried in self.carried:
-            carried.type = self.grown.types[carried.name] = widened(carried.type, self.statement, carried.name)
+            joined = join(carried.type, Labels(said.get(carried.name, ())))
+            if isinstance(carried.type, Labels) and isinstance(joined, Labels):
+                carried.type = self.grown.types[carried.name] = joined
 
     def _report_growth(self, found: Round) -> None:
         """Report names that have one type in a round and another in the next, or on the paths to it."""

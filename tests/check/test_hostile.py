@@ -178,12 +178,6 @@ def test_a_loop_that_is_read_again_has_called_once(
     assert codes(f"{HEAD}{of}{made}{callee}{pipelines}") == {"E0406"}
 
 
-def test_labels_in_a_record_grow_with_patience() -> None:
-    arms = " el".join(f'if r.k == "{at}" {{ r = (k: "{at + 1}", x: f(r.x)) }}' for at in range(40))
-    loop = f'r = (k: "0", x: q)\nrepeat up to 50 {{\n{arms}\n}}\nreturn f(r.x)'
-    assert codes(pipeline(loop)) == codes(pipeline("return f(q)"))
-
-
 @pytest.mark.parametrize("after", ["return x", "return f(q)"])
 def test_why_a_name_cannot_be_read_in_a_loop_is_not_forgotten(after: str) -> None:
     assert codes(pipeline(f"x = q\nrepeat up to 3 {{ x = each i in q: f(i) }} until ok(q)\n{after}")) >= {"E0323"}
