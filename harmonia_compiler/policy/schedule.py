@@ -162,6 +162,7 @@ class Schedule:
 
     def ask(self, journey: Journey, send: Send, now: float) -> Leg:
         """A request is about to make a call, which waits until a replica takes it."""
+        journey.group.fresh -= journey.is_fresh
         journey.tick(now, on_way=1)
         ahead = journey.pipeline.lookahead.at(point_of(send))
         engine = journey.pipeline.lookahead.program.components[send.component].engine
@@ -171,6 +172,7 @@ class Schedule:
         coming[engine] = max(0.0, coming.get(engine, 1.0) - 1.0)
         journey.expect(coming)
         journey.group.count(engine, 1.0)
+        journey.group.asks(engine, 1)
         return Leg(journey, ahead, engine)
 
     def puts_off(self, journey: Journey, component: str, calls: int) -> None:
@@ -216,6 +218,7 @@ class Schedule:
         if leg.ended:
             return
         leg.ended = True
+        leg.journey.group.asks(leg.engine, -1)
         leg.journey.tick(now, on_way=-1, working=-int(leg.works))
         if leg.works:
             # Also of calls that nobody awaited any more: those were the long ones, and had their place as well.
@@ -240,6 +243,7 @@ class Schedule:
         left = pipeline.limit.crowd(now, max(1, pipeline.at_work()))
         group.under_way -= 1
         group.at_work -= journey.works
+        group.fresh -= journey.is_fresh
         if ending == "answered":
             _learn(journey)
         elif ending == "late":
@@ -284,6 +288,7 @@ class Schedule:
         journey = Journey(pipeline, group, came, met, self.let_in, since_s=now)
         group.under_way += 1
         group.at_work += 1
+        group.fresh += 1
         if group.promise.is_any:
             pipeline.vacancies.taken(now)
         journey.passed.append((start, 0.0, ""))
@@ -305,7 +310,19 @@ class Schedule:
         In front of an engine they would wait as well, and be at work for nobody. For whom the limit does not hold there
         is always somebody to wait for: that counts as it does for who comes.
         """
-        return self._has_place(pipeline, group) and self._delay_s(group, start, pipeline) <= 0.0
+        if not self._has_place(pipeline, group):
+            return False
+        on_way = (
+            (self.lines[engine], pipeline.before(engine, group.urgency, self._at_once(pipeline, engine)))
+            for engine in start.calls
+        )
+        return all(before < line.slots for line, before in on_way if line.slots)
+
+    def _at_once(self, pipeline: Pipeline, engine: str) -> float:
+        """How many calls of an engine a request has there at a time, in the mean over the time that it works."""
+        start, wide = pipeline.lookahead.at(START), max(1.0, pipeline.wide.value)
+        called_s, works_s = start.calls[engine].value * self.lines[engine].held_s.value, start.whole.at(LIKELY)
+        return min(wide, called_s / works_s) if called_s and works_s else wide
 
     def _patience_s(self, pipeline: Pipeline, group: Group) -> float:
         """How long one of a group may wait at the door."""
@@ -339,27 +356,21 @@ class Schedule:
                 return delay_s, delay_s - max(0.0, left_s - ahead.at(WORTH))
         return None
 
-    def _delay_s(self, group: Group, start: Ahead, own: Pipeline | None = None) -> float:
-        """How long a request of this group that came now would wait, all engines on its way together.
-
-        Where its `own` pipeline is given, how long if those were alone that it has let in by their promise, each of
-        whom is at an engine for part of its time only: there is room for more of them than the engine has places.
-        """
+    def _delay_s(self, group: Group, start: Ahead) -> float:
+        """How long a request of this group that came now would wait, all engines on its way together."""
         longest = 0.0
         for engine, mean in start.calls.items():
             line = self.lines[engine]
-            occupied = line.occupied if own is None else own.held(engine)
-            before, at_once = float(occupied), 0.0
-            for pipeline, each, part in self._routing_to(line, engine) if own is None else ((own, engine, 1.0),):
-                pending = part * pipeline.pending(each, group.urgency, promised=own is not None)
+            before, at_once = float(line.occupied), 0.0
+            for pipeline, each, part in self._routing_to(line, engine):
+                pending = part * pipeline.pending(each, group.urgency)
                 if pending > 0.0:
                     before += pending
                     at_once += part * pipeline.at_once(group.urgency)
             # Calls that one request makes after the other are not there together: as many requests as there are places
             # do not wait for each other, however many calls are still to come from each.
-            at_once = min(before, max(at_once, occupied))
-            places = line.slots if own is None else line.slots / own.part_at(start, engine, line.held_s.value)
-            wait_s = line.seconds_for((at_once + 1.0 - places) * (before / at_once if at_once else 1.0))
+            at_once = min(before, max(at_once, line.occupied))
+            wait_s = line.seconds_for((at_once + 1.0 - line.slots) * (before / at_once if at_once else 1.0))
             if wait_s > 0.0:
                 after = start.after_s.get(engine)
                 longest = max(longest, min(1.0, mean.value) * (wait_s - (after.value if after is not None else 0.0)))

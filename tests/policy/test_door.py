@@ -254,6 +254,8 @@ def test_the_door_opens_though_others_will_call_an_engine_of_one_place_again(lim
     full.limit.most = limit
     while full.pipeline.at_work() < limit:
         full.at_work.append(full.schedule.arrive(PROGRAM, Promise(60.0), 0.0))
+    for journey in full.at_work:
+        full.schedule.works(full.schedule.ask(journey, SAY, 0.0), 0.0)
     full.knock("a", 0.0, Promise(60.0))
     full.one_ends(0.1)
     assert full.let_in == (["a"] if opens else [])
