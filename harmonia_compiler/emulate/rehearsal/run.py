@@ -11,12 +11,12 @@ from time import perf_counter, time
 
 import msgspec
 import psutil
-import uvloop
 
 from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.contract.launch import KEEP_ALIVE_S, REQUEST_HEADER
 from harmonia_compiler.emulate.behaviour import said_of_cut
 from harmonia_compiler.emulate.rehearsal.front import Front, ours
+from harmonia_compiler.emulate.rehearsal.interrupting import run_interruptibly
 from harmonia_compiler.emulate.rehearsal.mishaps import injected, loading
 from harmonia_compiler.emulate.rehearsal.processes import Running, rehearsal_of, running
 from harmonia_compiler.emulate.rehearsal.stretch import MOST_BUSY, factor_for
@@ -119,7 +119,8 @@ def rehearse(
         tempfile.TemporaryDirectory(prefix="harmonia-rehearsal-") as folder,
         running(Path(folder), document, front) as processes,
     ):
-        observed, watched = uvloop.run(_send(processes, scenario, coming, window, factor), loop_factory=loop_of(factor))
+        sending = _send(processes, scenario, coming, window, factor)
+        observed, watched = run_interruptibly(sending, loop_of(factor))
         done, why = processes.front.told(watched.epoch_s)
     report = report_of(scenario, observed, watched, window, settings, factor)
     notes = (*report.notes, *said_of_cut(watched.cut, len(lengths)), *([why] if why else ()))
