@@ -18,11 +18,12 @@ from harmonia_compiler.contract.regular import read_text
 #: Where the lock lies in a bundle, beside the user's modules.
 LOCK = "requires.txt"
 
+#: A pin whose words are one space apart: of more, there would be very many ways to say which part they belong to.
 _PIN = re.compile(
-    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:(?P<extras>\[[A-Za-z0-9,._ -]*\])\s*)?"
-    r"==\s*(?P<version>[A-Za-z0-9][A-Za-z0-9.!+_-]*)"
-    r"(?:\s*;\s*(?P<marker>[A-Za-z0-9_ .<>=!\"'()-]*?))?"
-    r"(?P<hashes>(?:\s+--hash=sha(?:256|384|512):[0-9a-f]{64,128})*)\s*"
+    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?) ?(?:(?P<extras>\[[A-Za-z0-9,._ -]*\]) ?)?"
+    r"== ?(?P<version>[A-Za-z0-9][A-Za-z0-9.!+_-]*)"
+    r"(?: ?; ?(?P<marker>[A-Za-z0-9_ .<>=!\"'()-]*?))?"
+    r"(?P<hashes>(?: --hash=sha(?:256|384|512):[0-9a-f]{64,128})*)"
 )
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 
@@ -48,22 +49,23 @@ class NotPinned(Exception):
 def parse_pins(text: str) -> list[Pin]:
     """The pins of a lock, in its order; raises `NotPinned`."""
     found = []
-    pending, begun = "", 1
+    words: list[str] = []
+    is_open, begun = False, 1
     for number, line in enumerate(text.split("\n"), 1):
-        begun = begun if pending else number
-        pending += _COMMENT.sub("", line).removesuffix("\r")
-        if pending.endswith("\\"):
-            pending = pending[:-1] + " "
-            continue
-        if pending.strip():
-            found.append(_pin(pending.strip(), begun))
-        pending = ""
-    if pending.strip():
-        raise NotPinned(begun, pending.strip())
+        begun = begun if is_open else number
+        part = _COMMENT.sub("", line).removesuffix("\r")
+        is_open = part.endswith("\\")
+        words += part.removesuffix("\\").split()
+        if words and not is_open:
+            found.append(_pin(" ".join(words), begun))
+            words = []
+    if words:
+        raise NotPinned(begun, " ".join(words))
     return found
 
 
 def _pin(text: str, line: int) -> Pin:
+    """The pin that a text says, whose words are one space apart; raises `NotPinned`."""
     match = _PIN.fullmatch(text)
     if match is None:
         raise NotPinned(line, text)
@@ -73,7 +75,7 @@ def _pin(text: str, line: int) -> Pin:
         match["version"],
         marker,
         bool(match["hashes"]),
-        " ".join(text.split()),
+        text,
     )
 
 

@@ -11,10 +11,24 @@ HERE = version("msgspec")
 HASH = "sha256:" + "0" * 64
 
 
-def test_very_many_spaces_are_refused_at_once() -> None:
-    """To try each way in which they could be parted would take minutes."""
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "lock",
+    [
+        "numpy" + " " * 200_000 + "!",
+        "numpy==2;" + " " * 200_000 + "@",
+        "numpy==2; " + "x " * 200_000 + "@",
+        "numpy==2" + "-2" * 200_000 + "@",
+        "numpy[" + " a" * 200_000 + "@",
+        "numpy==2 \\\n" * 600_000,
+        "numpy==2" + f" --hash={HASH}" * 20_000 + "@",
+    ],
+    ids=["before", "marker", "words", "version", "extras", "lines", "hashes"],
+)
+def test_what_is_very_long_is_refused_at_once(lock: str) -> None:
+    """To try each way in which it could be parted would take minutes, or longer than anybody waits."""
     with pytest.raises(NotPinned):
-        parse_pins("numpy" + " " * 200_000 + "!")
+        parse_pins(lock)
 
 
 def test_what_tools_write_is_read() -> None:
