@@ -43,19 +43,23 @@ def read_call(values: "Values", call: tree.Call, scope: Scope) -> Value | None:
         return apply_function(values, call, functions()[name], scope)
     if declared is None or isinstance(declared.node, tree.Alias | tree.Class):
         report_unknown_callee(call.name, declared, values.unit, values.at, values.context)
+        values.rests_elsewhere = values.rests_elsewhere or values.unit.is_unread(name)
         _visit(values, call.arguments, scope)
         return None
     if isinstance(declared.node, tree.Pipeline):
         flow = values.flows.get(declared)
         if flow is None:
+            values.rests_elsewhere = True
             _visit(values, call.arguments, scope)
             return None
         return _call_pipeline(values, call, declared, flow, scope)
     made = values.components.made.get(declared)
     if made is None:
+        values.rests_elsewhere = True
         _visit(values, call.arguments, scope)
         return None
     if made.ports is None:
+        values.rests_elsewhere = True
         _report_no_ports(values, call, declared, made)
         _visit(values, call.arguments, scope)
         return None
@@ -101,21 +105,23 @@ def _arguments(
                 positions[port.name] = values.nodes.constant(port.default, port.type, call.span)
             continue
         value = values.value(argument.value, scope)
-        if value is None or _has_unknown_label(argument.value, value.type, scope):
+        if value is None:
             whole = False
             continue
-        if not fits(value.type, port.type):
+        positions[port.name] = value.position
+        if _has_unknown_label(argument.value, value.type, scope):
+            # A test says what is wrong. What the call gives is known all the same: in a loop, a name may grow by it.
+            whole = False
+        elif not fits(value.type, port.type):
             if _may_be_narrower(values, argument.value, value.type) and isinstance(port.type, Labels):
                 whole = False
-                continue
-            wrong.append(_Given(port, argument, value))
-            continue
-        positions[port.name] = value.position
+            else:
+                wrong.append(_Given(port, argument, value))
     _visit(values, matched.elsewhere, scope)
     _report_wrong(values, call, wrong)
     if whole and not wrong:
         warn_of_swapped(call, ports, matched, values.findings)
-    return (positions, matched.settings) if matched.whole and len(positions) == len(ports) else None
+    return (positions, matched.settings) if matched.whole and not wrong and len(positions) == len(ports) else None
 
 
 def _may_be_narrower(values: "Values", given: tree.Expression, of: Type) -> bool:

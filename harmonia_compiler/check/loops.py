@@ -12,6 +12,7 @@ the first round alone.
 """
 
 from collections import Counter
+from itertools import count
 
 from msgspec.structs import replace
 
@@ -66,19 +67,18 @@ class _Loop:
         self.begun = self.findings.mark()
 
     def read(self) -> tuple[Choice | int | None, bool]:
-        for reading in range(_MOST_READINGS + 3 * len(self.carried)):
+        most = _MOST_READINGS + 3 * len(self.carried)
+        # Beyond as many, the block is read again for names alone of which it becomes known that they cannot be read.
+        for reading in count():
             if reading == _PATIENCE:
                 self._widen()
             before = self._here()
             found = self._round()
-            if not self._grows(found):
+            if reading >= most or not self._grows(found):
                 self._report_growth(found)
                 if not self._forgets(found, before):
                     break
             self._back(before)
-        else:
-            found = self._round()
-            self._report_growth(found)
         self._say_again()
         if self.outside.parent is None:
             report_unstreamed(self.reader.values, self.reader.streamed)
@@ -129,8 +129,11 @@ class _Loop:
             arguments[carried.name] = position
             handed = read[carried.name] = Variable(carried.name, carried.binding.variables[-1].span)
             variables = (*carried.binding.variables, handed)
-            known = None if carried.name in self.grown.unread else Value(position, carried.type)
-            entry.bind(carried.name, Binding(variables, known, home=nodes))
+            unread = self.grown.unread.get(carried.name)
+            if unread is not None:
+                entry.bind(carried.name, Binding(variables, None, unread.why, unread.at))
+            else:
+                entry.bind(carried.name, Binding(variables, Value(position, carried.type), home=nodes))
         if self.grown.has_effect:
             nodes.effect = nodes.add(Argument(len(self.carried)), Bool(), self.statement.span)
         effect = nodes.effect
@@ -187,12 +190,9 @@ class _Loop:
                 carried.type = self.grown.types[carried.name] = joined
 
     def _report_growth(self, found: Round) -> None:
-        """Report names that have one type in a round and another in the next, or on the paths to it."""
+        """Report names that have one type in a round and another in the next."""
         for carried in self.carried:
-            handed, binding = carried.handed, found.scope.bindings.get(carried.name)
-            is_unread = carried.name in self.grown.unread
-            if handed is None and binding is not None and found.read[carried.name].used and not is_unread:
-                self.reader.values.report_unusable(carried.name, binding, binding.variables[-1].span)
+            handed, is_unread = carried.handed, carried.name in self.grown.unread
             if handed is None or (join(carried.type, handed) == carried.type and not is_unread):
                 continue
             if not is_unread:
@@ -213,12 +213,12 @@ class _Loop:
     def _forgets(self, found: Round, before: Before) -> bool:
         """Whether the block has to be read again, since it binds names to what cannot be read; why, is kept."""
         bound = {carried.name: found.scope.bindings.get(carried.name) for carried in self.carried}
-        unread = {name for name, binding in bound.items() if binding is not None and binding.value is None}
-        if unread <= self.grown.unread:
+        unread = {name: binding for name, binding in bound.items() if binding is not None and binding.value is None}
+        if unread.keys() <= self.grown.unread.keys():
             return False
-        self.grown.unread |= unread
-        said = self.findings.items[before.findings.kept :]
-        self.grown.said += [item for item in said if item.code not in _BY_TOO_LITTLE]
+        self.grown.unread = unread | self.grown.unread
+        for item in self.findings.items[before.findings.kept :]:
+            (self.reader.guesses if item.code in _BY_TOO_LITTLE else self.grown.said).append(item)
         self.reader.values.has_failed = True
         return True
 

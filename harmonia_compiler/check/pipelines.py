@@ -23,7 +23,7 @@ from harmonia_compiler.check.values import Values
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.program import After, Constant, Parameter, Whole
 from harmonia_compiler.contract.types import Record, Type, fits
-from harmonia_compiler.diagnostics.diagnostic import Note
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Note
 from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.graph import Flow, Passed
@@ -115,6 +115,7 @@ class _Pipeline:
         self.streamed: list[Streamed] = []
         self.whole = node.complete
         self.grown: dict[int, Grown] = {}
+        self.guesses: list[Diagnostic] = []
 
     @property
     def nodes(self) -> Nodes:
@@ -156,6 +157,9 @@ class _Pipeline:
         if self.findings.failed_since(before) or not self.whole or ports is None or result is None:
             # Rounds may be alike because of what is wrong.
             self.findings.forget(before, {"W0403"})
+            is_said_elsewhere = not self.node.complete or ports is None or result is None or self.values.rests_elsewhere
+            if not self.findings.failed_since(before) and not is_said_elsewhere:
+                self.findings.extend(dict.fromkeys(self.guesses))
             return None
         if self.declared.unit.file.whole:
             self.warn_of_unused()

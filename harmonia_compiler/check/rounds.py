@@ -22,18 +22,21 @@ from harmonia_compiler.syntax import tree
 class Grown(msgspec.Struct):
     """What is known of a loop once it has been read: a loop around it that is read again does not begin anew.
 
-    `unread` are the names of which nobody knows what they are in later rounds, and `said` what was found before they
-    were known.
+    `unread` are the names of which nobody knows what they are in later rounds, as a round leaves them, and `said` what
+    was found before they were known.
     """
 
     types: dict[str, Type] = msgspec.field(default_factory=dict)
     has_effect: bool = False
-    unread: set[str] = msgspec.field(default_factory=set)
+    unread: dict[str, Binding] = msgspec.field(default_factory=dict)
     said: list[Diagnostic] = msgspec.field(default_factory=list)
 
 
 class Reader(Protocol):
-    """What reads the statements of a pipeline, and what it has found so far."""
+    """What reads the statements of a pipeline, and what it has found so far.
+
+    `guesses` are findings that are said only where nothing else says why the pipeline cannot be lowered.
+    """
 
     findings: Findings
     values: Values
@@ -42,6 +45,7 @@ class Reader(Protocol):
     streamed: list[Streamed]
     whole: bool
     grown: dict[int, "Grown"]
+    guesses: list[Diagnostic]
     clauses: Clauses
     class_port: str | None
 

@@ -49,7 +49,8 @@ class Values:
     that is being read, `limit` the time that what is being read has at most, `impure` the pipelines that make
     calls that are not pure. `at` is where the pipeline is declared. It is `doubtful` once a test was refused: nobody
     knows then which labels it would have left, and so which paths there are. It `has_failed` where something is wrong
-    that may not be among the findings just now.
+    that may not be among the findings just now. It `rests_elsewhere` once it names a declaration that cannot be used,
+    where that is said.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Values:
         self.complete = complete
         self.refused_test = False
         self.has_failed = False
+        self.rests_elsewhere = False
         self.nodes = Nodes(context.findings)
         self.limit: Limit | None = None
 
@@ -142,6 +144,7 @@ class Values:
     def _reference(self, name: tree.Name, scope: Scope) -> Value | None:
         binding = scope.find(name.text)
         if binding is None:
+            self.rests_elsewhere = self.rests_elsewhere or self.unit.is_unread(name.text)
             if self.complete:
                 report_unknown_value(name, scope.names(), self.later, self.unit, self.context, self._about(name.text))
             return None

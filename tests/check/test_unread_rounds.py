@@ -100,6 +100,19 @@ WRONG = {
         'k = "a"\nx = q\nrepeat up to 3 {\nif k == "b" { x = f(x) }\nk = 3\n}\nreturn x',
         ["E0324 k"],
     ),
+    "a type that grows for ever": ("x = []\nrepeat up to 3 { x = [x] }\nreturn f(q)", ["E0324 x"]),
+    "a type that grows for ever, beside two types": (
+        "x = []\ny = q\nrepeat up to 3 {\nx = [x]\nif ok(y) { y = 3 }\n}\nreturn f(q)",
+        ["E0324 x", "E0311 y"],
+    ),
+    "two types on two paths, and the first one": (
+        "x = 3\nrepeat up to 3 {\ny = f(x)\nif ok(y) { x = q }\n}\nreturn y",
+        ["E0301 x", "E0311 x"],
+    ),
+    "the same parts in another order": (
+        "r = (a: q, b: 3)\nrepeat up to 3 {\nif ok(q) { r = (b: 3, a: q) }\n}\nreturn f(r.a)",
+        ["E0311 r"],
+    ),
     "two types in turn, in loops in a loop": (
         "x = q\nrepeat up to 3 {\ny = f(x)\nrepeat up to 3 {\nrepeat up to 3 { x = [q] }\n}\n} until ok(y)\nreturn y",
         ["E0324 x"],
@@ -120,6 +133,111 @@ def test_what_is_wrong_in_a_loop_is_said(body: str, expected: list[str]) -> None
     assert errors(pipeline(body)) == expected
     assert errors(OTHER + pipeline(body)) == ["E0202 ff", *expected]
     assert errors(pipeline(body) + OTHER) == [*expected, "E0202 ff"]
+
+
+#: A name that some path through a loop binds to another type, beside what is before the loop and where it is read.
+TWO_TYPES = {
+    "a label": ('x = "a"\nrepeat up to 3 {\nif ok(q) { x = 3 }\n}\nreturn f(x)', ["x"]),
+    "beside another name": ("x = q\nrepeat up to 3 {\nif ok(q) { x = 3 } else { y = q }\n}\nreturn f(x)", ["x"]),
+    "a list": ("x = q\nrepeat up to 3 {\nif ok(q) { x = [q] }\n}\nreturn f(x)", ["x"]),
+    "read before it is bound": ("x = q\nrepeat up to 3 {\ny = f(x)\nif ok(y) { x = [q] }\n}\nreturn y", ["x"]),
+    "read by `until`": ("x = q\nrepeat up to 3 {\ny = f(q)\nif ok(y) { x = 3 }\n} until ok(x)\nreturn y", ["x"]),
+    "read behind": ("x = q\nrepeat up to 3 {\nif ok(q) { x = 3 }\ny = f(x)\n}\nreturn y", ["x"]),
+    "in an inner loop": (
+        "x = q\nrepeat up to 3 {\nrepeat up to 3 {\nif ok(q) { x = 3 }\n}\n}\nreturn f(x)",
+        ["x"],
+    ),
+    "read around an inner loop": (
+        "x = q\nrepeat up to 3 {\ny = f(x)\nrepeat up to 3 {\nif ok(q) { x = 3 }\n}\n}\nreturn y",
+        ["x"],
+    ),
+    "on both paths": ('x = q\nrepeat up to 3 {\nif ok(q) { x = 3 } else { x = "b" }\n}\nreturn f(x)', ["x"]),
+    "for each item": ("x = q\nrepeat up to 3 {\nif ok(q) { x = 3 }\n}\nreturn all(each i in [q]: f(x))", ["x"]),
+    "that nothing reads": ("x = q\nrepeat up to 3 {\nif ok(q) { x = 3 }\nz = f(q)\n} until ok(z)\nreturn f(q)", []),
+    "a record": ("r = (a: q)\nrepeat up to 3 {\nif ok(q) { r = (a: 3) }\n}\nreturn f(r.a)", ["r"]),
+    "an `elif`": ("x = q\nrepeat up to 3 {\nif ok(q) { x = 3 } elif ok(f(q)) { x = q }\n}\nreturn f(x)", ["x"]),
+    "two loops in a row": (
+        "x = q\nrepeat up to 3 { if ok(q) { x = 3 } }\nrepeat up to 3 { x = f(x) }\nreturn x",
+        ["x"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "names"), TWO_TYPES.values(), ids=TWO_TYPES)
+def test_two_types_are_said_where_the_name_is_read(body: str, names: list[str]) -> None:
+    expected = [f"E0311 {name}" for name in names]
+    assert errors(pipeline(body)) == expected
+    assert errors(OTHER + pipeline(body)) == ["E0202 ff", *expected]
+    assert errors(pipeline(body) + OTHER) == [*expected, "E0202 ff"]
+
+
+def test_two_types_are_said_at_the_reading_and_not_where_the_name_is_bound() -> None:
+    for reading in ("y = f(x)\nif ok(y) { x = 3 }\n}\nreturn y", "if ok(q) { x = 3 }\n}\nreturn f(x)"):
+        Path("a.rag").write_text(HEAD + pipeline(f"x = q\nrepeat up to 3 {{\n{reading}"), encoding="utf-8")
+        (span,) = (item.span for item in check_files([Path("a.rag")]).found)
+        assert span is not None
+        assert span.source.text[span.start - 2 : span.end] == "f(x"
+
+
+#: A test that asks for a label that the name does not have, and binds by it what later rounds know.
+LABELS = {
+    "its own name": 'k = kind(q)\nrepeat up to 3 {\nif k == "z" { k = kind(of(q, k)) }\n}\nreturn q',
+    "behind another": 'k = kind(q)\nx = q\nrepeat up to 3 {\nx = f(x)\nif k == "z" { k = kind(of(x, k)) }\n}\nreturn x',
+    "of a written label": (
+        'k = "a"\nx = q\nrepeat up to 3 {\nif k == "z" { x = of(x, k)\nk = kind(x) } else { x = f(x) }\n}\nreturn x'
+    ),
+    "with `until`": (
+        'k = "a"\nx = q\nrepeat up to 3 {\nx = f(x)\nif k == "z" { k = kind(of(x, k)) }\n} until ok(x)\nreturn x'
+    ),
+    "in `until`": 'k = "a"\nx = q\nrepeat up to 3 {\nx = f(x)\nk = kind(x)\n} until k == "z"\nreturn of(x, k)',
+    "in `where`": 'k = kind(q)\nx = q\nrepeat up to 3 {\nx = all(each i in [x] where k == "z": of(i, k))\n}\nreturn x',
+    "in `where`, bound": (
+        "k = kind(q)\nx = q\nrepeat up to 3 {\n"
+        'k = kind(all(each i in [x] where k == "z": of(i, k)))\nx = f(x)\n}\nreturn of(x, k)'
+    ),
+    "of a part": (
+        'r = (l: "a", t: q)\nrepeat up to 3 {\nk = r.l\n'
+        'if k == "z" { r = (l: kind(of(r.t, k)), t: q) } else { r = (l: r.l, t: f(r.t)) }\n}\nreturn r.t'
+    ),
+    "a name that some paths bind": 'k = "a"\nrepeat up to 3 {\nif k == "z" { y = q }\nk = kind(y)\n}\nreturn q',
+    "a name that all paths bind": (
+        'k = kind(q)\nrepeat up to 3 {\nif k == "z" { y = q } else { y = f(q) }\nk = kind(y)\n}\nreturn q'
+    ),
+    "in a test in the arm": (
+        'k = "a"\nj = k\nx = q\nrepeat up to 3 {\nif j == "z" {\n'
+        "if ok(q) { x = of(q, j) } elif ok(x) { k = k }\nj = k\n}\n}\nreturn q"
+    ),
+    "in a test of the arm": (
+        'k = "a"\nj = k\nrepeat up to 3 {\nif j == "z" {\nif ok(of(q, j)) { k = k }\nj = k\n}\n}\nreturn q'
+    ),
+    "two of one name": 'k = "a"\nrepeat up to 3 {\nif k == "a" and k == "z" {\nk = kind(of(q, k))\n}\n}\nreturn q',
+    "taken before": (
+        "k = kind(q)\nx = q\nrepeat up to 3 {\nx = f(x)\n"
+        'if k == "a" { x = f(x) } elif k == "z" { k = kind(of(x, k)) }\n}\nreturn x'
+    ),
+}
+
+
+@pytest.mark.parametrize("body", LABELS.values(), ids=LABELS)
+def test_a_label_that_a_name_does_not_have_is_said(body: str) -> None:
+    assert errors(pipeline(body)) == ['E0308 "z"']
+    assert errors(OTHER + pipeline(body)) == ["E0202 ff", 'E0308 "z"']
+    assert errors(pipeline(body) + OTHER) == ['E0308 "z"', "E0202 ff"]
+
+
+def test_a_label_may_come_by_the_arm_that_asks_for_it() -> None:
+    for given in ("kind(q)", "kind(of(q, k))"):
+        assert errors(pipeline(f'k = "a"\nrepeat up to 3 {{\nif k == "b" {{ k = {given} }}\n}}\nreturn q')) == []
+
+
+@pytest.mark.parametrize("body", GUESSES.values(), ids=GUESSES)
+def test_what_is_wrong_in_a_declaration_that_is_named_is_said_there_alone(body: str) -> None:
+    broken = 'component zzz(q: text) -> text = smal("{q}")\n'
+    text = 'k = "a"\nx = q\nxs = []\n' + body
+    assert errors(broken + pipeline(text)) == ["E0201 smal"]
+    calls = "pipeline zzz(q: text) -> text { return ff(q) }\n"
+    assert errors(calls + pipeline(text)) == ["E0202 ff"]
+    assert errors(pipeline(text) + calls) == ["E0202 ff"]
 
 
 def test_a_name_that_nothing_reads_may_have_two_types_in_a_loop() -> None:
