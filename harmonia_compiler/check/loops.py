@@ -20,14 +20,14 @@ from harmonia_compiler.check.answers import Choice, Taken, answered, chance, fir
 from harmonia_compiler.check.branches import share_of
 from harmonia_compiler.check.foregone import warn_of_foregone
 from harmonia_compiler.check.narrowing import is_impossible, narrow
-from harmonia_compiler.check.rounds import Before, Carried, Grown, Reader, Round, limit_of, said_labels
+from harmonia_compiler.check.rounds import Before, Carried, Grown, Reader, Round, limit_of, most_labels, widened
 from harmonia_compiler.check.sameness import report_rounds
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.streaming import report_unstreamed
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.unreached import report_never
 from harmonia_compiler.contract.program import Argument, Output, Repeat, Select
-from harmonia_compiler.contract.types import Bool, Labels, Type, join
+from harmonia_compiler.contract.types import Bool, Type, join
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.flow.graph import EVEN, Written
 from harmonia_compiler.syntax import tree
@@ -67,7 +67,7 @@ class _Loop:
         self.begun = self.findings.mark()
 
     def read(self) -> tuple[Choice | int | None, bool]:
-        most = _MOST_READINGS + 3 * len(self.carried)
+        most = _MOST_READINGS + 3 * len(self.carried) + most_labels(self.statement)
         # Beyond as many, the block is read again for names alone of which it becomes known that they cannot be read.
         for reading in count():
             if reading == _PATIENCE:
@@ -183,11 +183,8 @@ class _Loop:
 
     def _widen(self) -> None:
         """Let each name that is a label be any that the block says it is, rather than find them one by one."""
-        said = said_labels(self.statement)
         for carried in self.carried:
-            joined = join(carried.type, Labels(said.get(carried.name, ())))
-            if isinstance(carried.type, Labels) and isinstance(joined, Labels):
-                carried.type = self.grown.types[carried.name] = joined
+            carried.type = self.grown.types[carried.name] = widened(carried.type, self.statement, carried.name)
 
     def _report_growth(self, found: Round) -> None:
         """Report names that have one type in a round and another in the next."""

@@ -14,7 +14,7 @@ from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.streaming import Streamed
 from harmonia_compiler.check.values import Values
 from harmonia_compiler.contract.program import MOST_ROUNDS
-from harmonia_compiler.contract.types import Type
+from harmonia_compiler.contract.types import Field, Labels, ListOf, Record, Type
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Found
 from harmonia_compiler.syntax import tree
 
@@ -115,11 +115,35 @@ def limit_of(given: tree.Amount, reader: Reader) -> int:
     return int(value)
 
 
-def said_labels(statement: tree.Repeat) -> dict[str, tuple[str, ...]]:
-    """The texts that the block of a loop binds each name to, as they stand there."""
-    said: dict[str, dict[str, None]] = {}
+def widened(of: Type, statement: tree.Repeat, name: str) -> Type:
+    """A type of a name with all labels that the block of a loop binds the name to, as they stand there."""
     for part in statement.body:
         for node, _ in tree.walk(part):
-            if isinstance(node, tree.Bind) and isinstance(value := tree.bare(node.value), tree.Text):
-                said.setdefault(node.name.text, {})[value.value] = None
-    return {name: tuple(labels) for name, labels in said.items()}
+            if isinstance(node, tree.Bind) and node.name.text == name:
+                of = _with_labels(of, node.value)
+    return of
+
+
+def _with_labels(of: Type, given: tree.Expression) -> Type:
+    match of, tree.bare(given):
+        case Labels(labels), tree.Text(value=label) if label not in labels:
+            return Labels((*labels, label))
+        case ListOf(item), tree.ListValue(items=items) if item is not None:
+            for one in items:
+                item = _with_labels(item, one)
+            return ListOf(item)
+        case Record(fields), tree.RecordValue(parts=parts):
+            said = {part.name.text: part.value for part in parts if part.name is not None}
+            return Record(
+                tuple(
+                    Field(field.name, _with_labels(field.type, said[field.name]) if field.name in said else field.type)
+                    for field in fields
+                )
+            )
+    return of
+
+
+def most_labels(statement: tree.Repeat) -> int:
+    """How often a name may be one label more after a round, by the texts in the block of a loop and by its rounds."""
+    texts = {node.value for part in statement.body for node, _ in tree.walk(part) if isinstance(node, tree.Text)}
+    return min(len(texts), MOST_ROUNDS)

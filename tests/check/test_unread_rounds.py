@@ -240,6 +240,25 @@ def test_what_is_wrong_in_a_declaration_that_is_named_is_said_there_alone(body: 
     assert errors(pipeline(text) + calls) == ["E0202 ff"]
 
 
+#: States one after the other, each of which a round finds: at their places the name that is asked and what is bound.
+STATES = {
+    "a name": ('k = "0"', "", "k", 'k = "{}"', ""),
+    "a part": ('r = (k: "0")', "", "r.k", 'r = (k: "{}")', ""),
+    "a copy of a part": ('r = (k: "0")', "k = r.k\n", "k", 'r = (k: "{}")', ""),
+    "a copy": ('k = "0"', "", "k", 'j = "{}"\nk = j', ""),
+    "a copy of a part of a copy": ('r = (k: "0")', "k = r.k\n", "k", 'j = "{}"\nr = (k: j)', ""),
+    "a copy behind": ('k = "0"\nj = k', "", "j", 'k = "{}"', "\nj = k"),
+}
+
+
+@pytest.mark.parametrize("states", STATES.values(), ids=STATES)
+def test_labels_grow_with_patience(states: tuple[str, str, str, str, str]) -> None:
+    before, first, asked, bound, last = states
+    arms = " el".join(f'if {asked} == "{at}" {{\n{bound.format(at + 1)}\nx = f(x)\n}}' for at in range(40))
+    loop = f"{before}\nx = q\nrepeat up to 50 {{\n{first}{arms}{last}\n}}\nreturn f(x)"
+    assert errors(pipeline(loop)) == []
+
+
 def test_a_name_that_nothing_reads_may_have_two_types_in_a_loop() -> None:
     two = 'if ok(q) { x = "a" } else { x = 3 }'
     assert errors(pipeline(f"x = q\nrepeat up to 3 {{\n{two}\ny = f(q)\n}} until ok(y)\nreturn y")) == []
