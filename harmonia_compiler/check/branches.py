@@ -8,7 +8,7 @@ from harmonia_compiler.check.amounts import SHARE, amount
 from harmonia_compiler.check.narrowing import Narrowed, is_impossible, narrow
 from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
-from harmonia_compiler.check.types import shown
+from harmonia_compiler.check.types import shown_apart
 from harmonia_compiler.contract.types import Labels, Type, join
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Span
@@ -181,7 +181,8 @@ def _merged(
         joined = join(of, value.type)
         if joined is None:
             line = span.source.position(span.start)[0]
-            types = f"`{shown(of)}` on one path and `{shown(value.type)}` on another"
+            one, another = shown_apart(of, value.type)
+            types = f"`{one}` on one path and `{another}` on another"
             why = f"E0311 after the `if` of line {line}, `{name}` is {types}"
             return Binding(variables, None, why, variables[-1].span)
         of = joined

@@ -24,7 +24,7 @@ from harmonia_compiler.check.rounds import Before, Carried, Grown, Reader, Round
 from harmonia_compiler.check.sameness import report_rounds
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.streaming import report_unstreamed
-from harmonia_compiler.check.types import shown
+from harmonia_compiler.check.types import shown_apart
 from harmonia_compiler.check.unreached import report_never
 from harmonia_compiler.contract.program import Argument, Output, Repeat, Select
 from harmonia_compiler.contract.types import Bool, Type, join
@@ -203,7 +203,8 @@ class _Loop:
         variable = found.scope.own.get(carried.name)
         place = variable.span if variable is not None else self.statement.limit.span
         notes = tuple(Note(each.span, "bound here before the loop") for each in carried.binding.variables[:1])
-        message = f"`{carried.name}` is `{shown(carried.type)}` in one round and `{shown(handed)}` in the next"
+        now, then = shown_apart(carried.type, handed)
+        message = f"`{carried.name}` is `{now}` in one round and `{then}` in the next"
         help = "give it one type in every round, or give the second value a name of its own"
         self.findings.add("E0324", message, place, help=help, notes=notes)
 

@@ -11,7 +11,7 @@ from harmonia_compiler.check.foregone import warn_of_foregone
 from harmonia_compiler.check.narrowing import is_impossible, narrow
 from harmonia_compiler.check.nodes import Nodes, past
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
-from harmonia_compiler.check.types import shown
+from harmonia_compiler.check.types import shown, shown_apart
 from harmonia_compiler.check.unreached import pass_over, report_never
 from harmonia_compiler.contract.objective import Objective
 from harmonia_compiler.contract.program import (
@@ -167,7 +167,8 @@ def read_guarded(values: "Values", given: tree.Guarded, scope: Scope) -> Value |
     if of is None:
         assert otherwise is not None
         assert given.otherwise is not None
-        message = f"this is `{shown(otherwise.type)}`, and what it stands in for is `{shown(value.type)}`"
+        given_type, of_value = shown_apart(otherwise.type, value.type)
+        message = f"this is `{given_type}`, and what it stands in for is `{of_value}`"
         help = "give a value of the same type"
         values.findings.add("E0325", message, given.otherwise.span, help=help)
         return None

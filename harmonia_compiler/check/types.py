@@ -20,6 +20,7 @@ from harmonia_compiler.contract.types import (
     Record,
     Text,
     Type,
+    join,
     quoted,
     show,
 )
@@ -105,6 +106,25 @@ def shown(of: Type) -> str:
     """A type for a sentence: as it is written, cut where it is long."""
     text = show(of)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def shown_apart(one: Type, other: Type) -> tuple[str, str]:
+    """Two types that do not meet, for a sentence: of those that are cut alike, the first part that does not."""
+    here, there = shown(one), shown(other)
+    if here != there:
+        return here, there
+    match one, other:
+        case ListOf(item), ListOf(other_item) if item is not None and other_item is not None:
+            here, there = shown_apart(item, other_item)
+            return f"[{here}]", f"[{there}]"
+        case Record(fields), Record(other_fields):
+            for field, other_field in zip(fields, other_fields, strict=False):
+                if field.name != other_field.name:
+                    return f"(…, {field.name}: …)", f"(…, {other_field.name}: …)"
+                if join(field.type, other_field.type) is None:
+                    here, there = shown_apart(field.type, other_field.type)
+                    return f"(…, {field.name}: {here}, …)", f"(…, {field.name}: {there}, …)"
+    return here, there
 
 
 class Types:

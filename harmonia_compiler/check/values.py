@@ -10,7 +10,7 @@ from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.check.program import Context, Declared, Unit
 from harmonia_compiler.check.regions import Limit, read_each, read_guarded
 from harmonia_compiler.check.scope import Binding, Scope, Value
-from harmonia_compiler.check.types import is_too_large, report_too_large, shown
+from harmonia_compiler.check.types import is_too_large, report_too_large, shown, shown_apart
 from harmonia_compiler.check.unknown import report_unknown_value
 from harmonia_compiler.contract.program import (
     Call,
@@ -193,9 +193,9 @@ class Values:
         for item, value in zip(items, whole, strict=True):
             joined = value.type if item_type is None else join(item_type, value.type)
             if joined is None:
-                message = (
-                    f"this item is `{shown(value.type)}`, those before are `{shown(item_type)}`" if item_type else ""
-                )
+                assert item_type is not None
+                this, before = shown_apart(value.type, item_type)
+                message = f"this item is `{this}`, those before are `{before}`"
                 help = "all items of a list have one type"
                 self.findings.add("E0315", message, item.span, help=help)
                 return None
@@ -233,7 +233,8 @@ class Values:
                 return None
             of = join(result.type, value.type)
             if of is None:
-                message = f"a list `{shown(value.type)}` cannot be joined to `{shown(result.type)}`"
+                this, before = shown_apart(value.type, result.type)
+                message = f"a list `{this}` cannot be joined to `{before}`"
                 self.findings.add("E0315", message, operand.span, help="all items of a list have one type")
                 return None
             result = Value(self.nodes.add(Concat(result.position, value.position), of, given.span), of)

@@ -203,3 +203,32 @@ def test_a_second_unnamed_setting_may_be_meant_as_the_prompt(declared: str, help
     file = tmp_path / "a.rag"
     file.write_text(f"component c(q: text) -> text = {declared}\npipeline p(q: text) -> text {{ return c(q) }}\n")
     assert [item.help for item in check_files([file]).found if item.code == "E0603"] == [help]
+
+
+_LONG = "(question: q, answer: f(q), sources: [q], grade: kind(q), done: {})"
+_ONE, _OTHER = _LONG.format("true"), _LONG.format("3")
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (f"if ok(q) {{ r = {_ONE} }} else {{ r = {_OTHER} }}\nreturn r.answer", "E0311"),
+        (f"r = {_ONE}\nrepeat up to 3 {{ r = {_OTHER} }}\nreturn r.answer", "E0324"),
+        (f"r = [{_ONE}, {_OTHER}]\nreturn q", "E0315"),
+        (f"r = [[{_ONE}], [{_OTHER}]]\nreturn q", "E0315"),
+        (f"r = [{_ONE}] + [{_OTHER}]\nreturn q", "E0315"),
+        (f"r = {_ONE} else {_OTHER}\nreturn q", "E0325"),
+        (f"r = (all: {_ONE}) else (all: {_OTHER})\nreturn q", "E0325"),
+        (f"r = {_ONE} else {_ONE[: _ONE.index('done')]}over: true)\nreturn q", "E0325"),
+    ],
+)
+def test_types_that_are_cut_alike_are_told_apart(
+    body: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.rag").write_text(f"{HEAD}pipeline p(q: text) -> text {{\n{body}\n}}", encoding="utf-8")
+    (found,) = (item for item in check_files([Path("a.rag")]).found if item.is_error)
+    assert found.code == code
+    one, other = (part for part in found.message.split("`") if "…" in part)
+    assert one != other
+    assert "done: " in one + other
