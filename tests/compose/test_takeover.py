@@ -22,7 +22,7 @@ from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, Actuator, NotStarted, Phase, Status, actuator_for
 from harmonia_compiler.runtime.actuators.compose import keeper as keeping
 from harmonia_compiler.runtime.actuators.compose import preparing
-from harmonia_compiler.runtime.actuators.compose.docker import project_of
+from harmonia_compiler.runtime.actuators.compose.docker import Docker, project_of
 from harmonia_compiler.runtime.actuators.compose.keeper import Keeper
 from harmonia_compiler.runtime.actuators.compose.preflight import preflight
 from harmonia_compiler.runtime.actuators.supervision import kept, pids, rundir
@@ -771,6 +771,44 @@ def test_a_service_whose_folder_is_removed_ends_by_itself(
         keeper.poll()
     # By their numbers, since the files that they are of are gone.
     assert (taken.bin / "removed").read_text().split() == ["any"]
+
+
+def test_a_service_whose_run_is_replaced_ends_by_itself_and_leaves_that_alone(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
+    taken.say_lives()
+    (taken.bin / "go").touch()
+    assert actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None)
+    taken.run.path.rename(tmp_path / "run")
+    names = (rundir.STATE, "service", "logs")
+    for name in names:
+        (taken.run.path / name).mkdir(parents=True)
+    (keeper,) = (one for one in kept._spawned if one.poll() is None)
+    assert keeper.wait(30.0) == 0
+    assert " down " in (taken.bin / "ended").read_text().splitlines()[-1]
+    assert sorted(path.name for path in taken.run.path.iterdir()) == sorted(names)
+
+
+def test_only_what_is_told_to_start_or_to_end_containers_bears_their_mark(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, bin_ = tmp_path / "bundle", tmp_path / "bin"
+    written(quickstart, bundle)
+    noting = '#!/bin/sh\necho "$HARMONIA_ORDERS $*" >> "$(dirname "$0")/noted"\n'
+    monkeypatch.setenv("PATH", f"{with_docker(bin_, noting)['PATH']}:{os.environ['PATH']}")
+    docker = Docker(bundle, os.environ)
+    docker.engine()
+    docker.containers()
+    assert all(line.startswith(" ") for line in (bin_ / "noted").read_text().splitlines())
+    (bin_ / "noted").unlink()
+    with (tmp_path / "log").open("wb") as log:
+        docker.up((), log).wait()
+    docker.stop("gateway", 1.0)
+    docker.down(1.0)
+    noted = (bin_ / "noted").read_text().splitlines()
+    assert len(noted) == 4
+    assert all(line.startswith(f"{docker.project} ") for line in noted)
 
 
 @pytest.mark.parametrize("network", ["host", "bridge"])

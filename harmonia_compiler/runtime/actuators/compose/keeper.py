@@ -74,6 +74,7 @@ class Keeper:
         self._docker = Docker(bundle, outer, self._documents.files)
         self._counts = Counts(self._documents, run, self._docker)
         self._engine = "" if last is None else last.engine
+        self._folder = run.identity
         self._asked_for, self._ask_at = 0, 0.0
         self._phase: Phase = "starting"
         self._failure: Failure | None = None
@@ -101,9 +102,11 @@ class Keeper:
                 self._prepare(running)
                 listening = Listening(self._run.path / preparing.CONTROL, preparing.owner()[0], self._counts.answer)
                 self._starting = self._docker.up((), sys.stdout.buffer)
-            while not stop.is_set() and self._failure is None and self._has_folder():
+            while not stop.is_set() and self._failure is None and self.has_folder():
                 self._look()
                 stop.wait(_LOOK_EVERY_S)
+            if not self.has_folder():
+                LOG.warning("the folder of the bundle has been removed")
         except Rejected as rejected:
             self._failure = Failure(bundles.SUPERVISOR, "; ".join(finding.message for finding in rejected.found))
         except OSError as problem:
@@ -111,18 +114,20 @@ class Keeper:
         finally:
             if listening is not None:
                 listening.close()
-            if self._before is not None and not stop.is_set() and self._has_folder():
+            if self._before is not None and not stop.is_set() and self.has_folder():
                 self._leave()
             else:
                 self._stop()
         return STOPPED if self._failure is None else FAILED
 
-    def _has_folder(self) -> bool:
-        """Whether the folder of the run is there: without it nobody could see or stop this service."""
-        there = self._run.path.is_dir()
-        if not there:
-            LOG.warning("the folder of the bundle has been removed")
-        return there
+    def has_folder(self) -> bool:
+        """Whether the folder of the run is still there: without it nobody could see or stop this service.
+
+        What was put in its place is another's, of which nothing is written or removed.
+        """
+        with contextlib.suppress(OSError):
+            return self._run.identity == self._folder
+        return False
 
     def _there(self, stop: Told) -> dict[str, Life] | None:
         """Which containers there are already; None where it is told to end before Docker says so.
@@ -295,7 +300,8 @@ class Keeper:
             one.close()
         if not self.leaves_some:
             self._engine = ""
-            preparing.remove(self._bundle)
+            if self.has_folder():
+                preparing.remove(self._bundle)
         if self._failure is not None:
             self._phase = "failed"
         if self._failure is not None or self.leaves_some:
@@ -306,12 +312,14 @@ class Keeper:
 
     def _write(self) -> None:
         """Say how things stand."""
+        if not self.has_folder():
+            return
         try:
             state = rundir.State(
                 self._me,
                 self._status(),
                 self._asked,
-                self._run.identity,
+                self._folder,
                 self._before is not None,
                 self._given,
                 self._engine,
@@ -407,7 +415,7 @@ def keep(bundle: Path, asked: rundir.Asked) -> int:
     run.sign(lock, me)
     keeper = Keeper(bundle, run, asked, me)
     code = keeper.serve(Told())
-    if code == STOPPED and not keeper.leaves_some and run.path.is_dir():
+    if code == STOPPED and not keeper.leaves_some and keeper.has_folder():
         run.clear()
     return code
 
