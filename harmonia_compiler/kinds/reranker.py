@@ -17,6 +17,7 @@ from harmonia_compiler.contract.launch import Launch, Reply, Wire
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import ListOf, Passage, Text, Value
 from harmonia_compiler.kinds import vllm
+from harmonia_compiler.kinds.extents import item_of
 from harmonia_compiler.kinds.kind import NOTHING, REVISION, Extent, Kind, Narrowing, Setting, Signature, Work, value_of
 from harmonia_compiler.kinds.launching import ENCODER_PRECISION, ENCODER_SERVER, encoder
 from harmonia_compiler.kinds.openai import decode_rerank, encode_rerank
@@ -45,10 +46,11 @@ def result_extent(component: Component, inputs: Mapping[str, Extent] = NOTHING) 
     """The kept passages, as long on average as those that came in."""
     kept = float(value_of("top_k", component.settings, SETTINGS))
     passages = inputs.get("passages")
-    if passages is None or passages.items <= 0:
+    if passages is None:
         return Extent(kept * (component.item_size or _USUAL_PASSAGE), kept, guessed=component.item_size is None)
     kept = min(kept, passages.items)
-    return Extent(kept * passages.tokens / passages.items, kept, passages.guessed)
+    one = item_of(passages, ListOf(Passage()))
+    return Extent(kept * one.tokens, kept, passages.guessed)
 
 
 def launch(engine: Engine, card: Card | None, configuration: Configuration) -> Launch:

@@ -114,6 +114,19 @@ class TestReranker:
     def test_nothing_in_nothing_out(self) -> None:
         assert decoded("reranker", component("reranker"), {"results": []}, {"query": "", "passages": []}) == []
 
+    @pytest.mark.parametrize(
+        ("passages", "expected"),
+        [
+            (Extent(0.0, 0.0), Extent(0.0, 0.0)),
+            (Extent(50.0, 0.5), Extent(50.0, 0.5)),
+            (Extent(300.0, 3.0), Extent(200.0, 2.0)),
+        ],
+    )
+    def test_no_more_is_expected_than_comes_in(self, passages: Extent, expected: Extent) -> None:
+        expects = kinds()["reranker"].result_extent
+        assert expects(component("reranker", top_k=2), {"query": Extent(10.0), "passages": passages}) == expected
+        assert expects(component("reranker", top_k=2)) == Extent(400.0, 2.0, guessed=True)
+
     @pytest.mark.parametrize("indices", [[3], [-1], [1, 1]])
     def test_an_answer_about_other_documents(self, indices: list[int]) -> None:
         document = {"results": [{"index": at, "relevance_score": 1} for at in indices]}
