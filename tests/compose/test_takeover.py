@@ -36,7 +36,9 @@ from tests.emit.conftest import Planned
 HOLDING = """#!/bin/sh
 own="$(dirname "$0")"
 case "$1" in
-  ps) [ -e "$own/away" ] && exit 1; rm "$own/no_ps" 2>/dev/null && exit 1; echo any ;;
+  ps) [ -e "$own/away" ] && exit 1; rm "$own/no_ps" 2>/dev/null && exit 1
+      [ -e "$own/only" ] && case "$*" in *"$(cat "$own/only")"*) ;; *) exit ;; esac
+      echo any ;;
   inspect) cat run/service/endpoints.json >> "$own/seen"; echo >> "$own/seen"; cat "$own/containers" ;;
   compose)
     case "$*" in *" down "*|*" stop "*|*" rm "*) echo "$*" >> "$own/ended" ;; esac
@@ -748,6 +750,41 @@ def test_a_service_whose_folder_is_moved_is_seen_taken_over_and_ended_there(
     assert all(f"--project-name {project}" in one for one in ended)
     assert " down " in ended[-1]
     assert actuator.status(bundle) == NOTHING_LEFT
+
+
+@pytest.mark.parametrize("project", [None, "somebodys-project", "--help", "harmonia-0123456789\n", "a\0b", "harmonia-"])
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_containers_whose_name_cannot_be_read_are_not_said_to_be_gone_and_are_not_somebody_elses(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, project: str | None, is_moved: bool
+) -> None:
+    bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
+    own = project_of(bundle)
+    (taken.bin / "only").write_text(own)
+    taken.say_lives()
+    bundle = bundle.rename(tmp_path / "moved") if is_moved else bundle
+    run = rundir.RunDirectory(bundle)
+    state = rundir.State(pids.Ident(1, 1), Status("running"), folder=run.identity, project=project or own)
+    text = msgspec.json.encode(state)
+    run.write(rundir.STATE, text[: len(text) - (project is None)])
+    (note,) = actuator.status(bundle).notes
+    assert "cannot be read" in note
+    if is_moved:
+        for refusal in (lambda: [] if actuator.stop(bundle) else [], lambda: preflight(bundle, None, dict(os.environ))):
+            try:
+                found = refusal()
+            except Rejected as rejected:
+                found = rejected.found
+            (one,) = (one for one in found if one.code == "E0922")
+            assert "cannot be read" in one.message
+            assert one.help is not None
+            assert "docker compose ls" in one.help
+        assert not (taken.bin / "ended").exists()
+        # Whoever has seen to them says so.
+        (run.path / rundir.STATE).unlink()
+    actuator.stop(bundle)
+    assert actuator.status(bundle) == NOTHING_LEFT
+    if not is_moved:
+        assert f"--project-name {own} " in (taken.bin / "ended").read_text()
 
 
 def test_a_service_whose_folder_is_removed_ends_by_itself(

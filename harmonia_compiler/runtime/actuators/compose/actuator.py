@@ -98,7 +98,7 @@ def _remove_left(bundle: Path, run: rundir.RunDirectory) -> bool:
     try:
         docker.end_orders()
         containers = docker.containers()
-        if found := elsewhere(run, docker):
+        if found := elsewhere(run, docker, is_found=bool(containers)):
             raise Rejected(found)
         if not containers:
             return False

@@ -1,10 +1,10 @@
-"""In which engine of Docker's the containers of a service are: no other one may be taken for it."""
+"""In which engine of Docker's the containers of a service are: none is said to be gone that may be elsewhere."""
 
 import contextlib
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.runtime.actuators.compose.docker import Docker
-from harmonia_compiler.runtime.actuators.supervision.rundir import Damaged, RunDirectory
+from harmonia_compiler.runtime.actuators.supervision.rundir import STATE, Damaged, RunDirectory
 
 
 def last_engine(run: RunDirectory) -> str:
@@ -15,11 +15,27 @@ def last_engine(run: RunDirectory) -> str:
     return ""
 
 
-def elsewhere(run: RunDirectory, docker: Docker) -> list[Diagnostic]:
-    """What speaks against seeing to them by an engine that answers, where they are in another."""
+def elsewhere(run: RunDirectory, docker: Docker, *, is_found: bool) -> list[Diagnostic]:
+    """What speaks against seeing to them by an engine that answers, where they are in another, or nobody knows."""
     said = last_engine(run)
-    if not said or docker.engine() in ("", said):
-        return []
-    message = f"the containers of `{run.path.parent.name}` are in another engine of Docker's than what answers here"
-    step = f"say the DOCKER_HOST or the context of the `up` that started them; if it is no more, remove `{run.path}`"
-    return [Diagnostic("E0922", message, help=step)]
+    if said and docker.engine() not in ("", said):
+        message = f"the containers of `{run.path.parent.name}` are in another engine of Docker's than what answers here"
+        step = (
+            f"say the DOCKER_HOST or the context of the `up` that started them; if it is no more, remove `{run.path}`"
+        )
+        return [Diagnostic("E0922", message, help=step)]
+    return [] if is_found else _unknown(run)
+
+
+def _unknown(run: RunDirectory) -> list[Diagnostic]:
+    """That the name of the containers cannot be read, and that none bear that of a bundle that was never moved."""
+    try:
+        run.read_state()
+    except Damaged as damaged:
+        message = f"{damaged}, so that nobody knows what the containers of `{run.path.parent.name}` are named"
+        step = (
+            "`docker compose ls --all` shows the files that all are of; end its own, if there are any, with "
+            f"`docker compose --project-name NAME down`, then remove `{run.path / STATE}`"
+        )
+        return [Diagnostic("E0922", message, help=step)]
+    return []

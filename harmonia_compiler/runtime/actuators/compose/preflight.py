@@ -41,7 +41,7 @@ def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[
     except DockerFailed as problem:
         step = "install Docker with its compose plugin, and start its engine; DOCKER_HOST says where another one is"
         return [*found, Diagnostic("E0922", f"Docker cannot be used here: {problem}", help=step)]
-    if away := elsewhere(RunDirectory(bundle), docker):
+    if away := elsewhere(RunDirectory(bundle), docker, is_found=bool(running)):
         return [*found, *away]
     found += _images(documents, docker)
     if not running:

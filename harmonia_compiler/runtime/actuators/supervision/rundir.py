@@ -25,6 +25,7 @@ import shutil
 import time
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Annotated
 
 import msgspec
 
@@ -42,6 +43,9 @@ from harmonia_compiler.runtime.gateway.ledger import LEDGER
 LOCK, STATE, ENDPOINTS, ADDRESS = "lock", "state.json", "endpoints.json", "gateway.json"
 #: Among the logs, which outlive a service.
 LAST_STATE = "state.last.json"
+
+#: The names that we give to the containers of a bundle, and no others: what bears it is ended by `down`.
+Project = Annotated[str, msgspec.Meta(pattern=r"^(harmonia-[0-9a-f]{10})?\Z")]
 
 #: How long a lock is waited for that somebody is about to let go: who was killed, or who cleans up. In seconds.
 _PASSING_S = 30.0
@@ -72,7 +76,7 @@ class State(msgspec.Struct, frozen=True):
     given: dict[str, str] = {}
     engine: str = ""
     leaves_some: bool = False
-    project: str = ""
+    project: Project = ""
 
     @property
     def is_up(self) -> bool:
