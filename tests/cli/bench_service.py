@@ -51,6 +51,8 @@ MODELS = (
     "line",
     "lingering",
     "overdue",
+    "large",
+    "large error",
 )
 
 
@@ -70,6 +72,8 @@ class Service:
         self.line: asyncio.Lock | None = None
 
     async def models(self, request: Request) -> Response:
+        if request.headers.get("authorization") == "Bearer large":
+            return _large({"data": [{"id": "fine"}]}, 17 << 20)
         if request.headers.get("authorization") == "Bearer wrong":
             return JSONResponse({"error": {"message": "no"}}, 401)
         listed = [{"id": name, "object": "model"} for name in MODELS]
@@ -93,6 +97,10 @@ class Service:
                 return StreamingResponse(iter([b"data: {oh\n\n"]), media_type="text/event-stream")
             case "plain":
                 return _whole()
+            case "large":
+                return _large({"choices": [{"message": {"content": "One"}}]})
+            case "large error":
+                return _large({"error": {"message": "oh", "code": "internal_error"}}, status=500)
         return (
             _whole()
             if not body.get("stream")
@@ -149,6 +157,10 @@ class Service:
 def _whole() -> Response:
     usage = {"prompt_tokens": 11, "completion_tokens": 3}
     return JSONResponse({"choices": [{"message": {"content": "".join(WORDS)}}], "usage": usage})
+
+
+def _large(document: dict[str, Any], spaces: int = 1 << 20, status: int = 200) -> Response:
+    return Response(b" " * spaces + json.dumps(document).encode(), status, media_type="application/json")
 
 
 def _event(document: dict[str, Any]) -> bytes:

@@ -81,6 +81,9 @@ def test_what_came_back_is_reported(url: str, service: Service, capsys: pytest.C
         ("overdue", "late", "deadline_exceeded, in mid-answer"),
         ("wrong", "failed", "the answer is not of this route"),
         ("hanging", "failed", "no end within 0.2 s"),
+        ("large", "failed", "a body is larger than 1048576 bytes"),
+        # What it says at its end is not read.
+        ("large error", "failed", "500"),
     ],
 )
 def test_every_way_to_fail_is_told_apart(
@@ -277,6 +280,14 @@ def test_mistakes(
     monkeypatch.setenv("WRONG", "wrong")
     assert run(["bench", url, *SHORT, *arguments]) == DIAGNOSTICS
     assert f"error[{code}]" in capsys.readouterr().err
+
+
+def test_a_list_of_models_is_read_as_far_as_it_may_be_one(
+    url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY", "large")
+    assert run(["bench", url, *SHORT, "--api-key-env", "KEY"]) == DIAGNOSTICS
+    assert f"error[E1321]: {url}/v1/models lists more than 16 MiB of models" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import msgspec
 
 from harmonia_compiler.contract.sse import DONE, EventParser, Oversized
 from harmonia_compiler.report.observation import Outcome, StageTime
+from harmonia_compiler.runtime.load.bodies import body_of
 from harmonia_compiler.runtime.load.routes import Route, Told, failure
 from harmonia_compiler.runtime.load.target import reason_of
 
@@ -73,17 +74,26 @@ async def _exchange(
 ) -> None:
     async with session.post(asking.url, data=asking.body, headers=asking.headers, allow_redirects=False) as response:
         if response.status != 200:
-            _end(seen, clock(), *failure(response.status, await response.read()))
+            _end(seen, clock(), *failure(response.status, await _said(response)))
         elif response.content_type == "text/event-stream":
             await _stream(response, route, clock, seen)
             # A connection can be used again once its end was read; what is wrong from here on is no matter.
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LINGER_S):
-                    await response.content.read()
+                    async for _ in response.content.iter_any():
+                        pass
         else:
-            told = route.told(await response.read())
+            told = route.told(await body_of(response))
             _take(told, seen)
             _end(seen, clock(), *(told.failed or (Outcome.OK, "")))
+
+
+async def _said(response: aiohttp.ClientResponse) -> bytes:
+    """What an error says; nothing where that has no end."""
+    try:
+        return await body_of(response)
+    except Oversized:
+        return b""
 
 
 async def _stream(response: aiohttp.ClientResponse, route: Route, clock: Callable[[], float], seen: Seen) -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.program import RequestClass
+from harmonia_compiler.contract.sse import Oversized
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed, suggestion
@@ -24,9 +25,12 @@ from harmonia_compiler.runtime.gateway.client import (
     fill_inputs,
     question_port,
 )
+from harmonia_compiler.runtime.load.bodies import body_of
 
 #: How long a service may take to say what it serves, in seconds.
 _LOOK_S = 10.0
+#: The largest list of models that is read, in bytes.
+_MOST_LISTED_BYTES = 16 << 20
 
 
 class _Listed(msgspec.Struct):
@@ -104,10 +108,12 @@ async def _listed(session: aiohttp.ClientSession, url: str, model: str | None) -
                     "name a variable that holds the key: --api-key-env NAME" if response.status in {401, 403} else ""
                 )
                 _reject("E1321", f"{where} answers {response.status}", help_ or "check the URL")
-            body = await response.read()
+            body = await body_of(response, _MOST_LISTED_BYTES)
     except (aiohttp.InvalidURL, UnicodeError):
         # A host's name that is too long is found out where it is written as names are in the network.
         _reject("E1321", f"`{url}` is no address", "write it as http://HOST:PORT")
+    except Oversized:
+        _reject("E1321", f"{where} lists more than {_MOST_LISTED_BYTES >> 20} MiB of models", "check the URL")
     except TimeoutError:
         _reject("E1321", f"{where} does not answer within {_LOOK_S:g} s", "check that the service runs")
     except (aiohttp.ClientError, OSError) as problem:
