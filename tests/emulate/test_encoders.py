@@ -10,6 +10,7 @@ from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.emulate.rehearsal.run import Wishes, rehearse
 from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.emulate.simulate.run import simulate
+from harmonia_compiler.kinds.kind import Work
 from harmonia_compiler.kinds.openai import EMBEDDINGS, RERANK
 from harmonia_compiler.profile.serving import Passing, serving
 from harmonia_compiler.report.measures import Window
@@ -96,14 +97,21 @@ def test_an_embedding_model_that_reranks_reads_each_sentence(tmp_path: Path) -> 
 
 
 async def test_an_emulated_encoder_counts_what_it_reads(tmp_path: Path) -> None:
+    """And works on it for as long as on so many sequences."""
     texts = ["a" * 4 * 40, "a" * 4 * 4_000]
-    async with emulated(long(tmp_path / "long")) as (_, at), aiohttp.ClientSession() as session:
+    planned = long(tmp_path / "long")
+    async with emulated(planned) as (replicas, at), aiohttp.ClientSession() as session:
         for engine, path, ask, tokens in (
             ("minilm", EMBEDDINGS, {"input": texts}, 40 + 256),
             ("best", RERANK, {"query": "q" * 4 * 10, "documents": texts}, 10 + 40 + 512),
         ):
             async with session.post(f"http://127.0.0.1:{at[engine].port}{path}", json=ask) as answer:
                 assert (await answer.json())["usage"]["total_tokens"] == tokens
+            (placed,) = [one for one in planned.plan.replicas if one.id == at[engine].replica]
+            found = serving(planned.service.engines[engine], placed.config, load_cards())
+            assert isinstance(found, Passing)
+            read_ms = found.passes.ms([Work(encoded_tokens=tokens, encoded_items=len(texts))])
+            assert replicas.tally().replicas[placed.id].busy_ms == pytest.approx(read_ms)
 
 
 @pytest.mark.slow
