@@ -50,11 +50,12 @@ def progress() -> Iterator[Watch]:
         yield Lines()
         return
     with Live(console=console, refresh_per_second=8, transient=True) as live:
-        yield lambda status: live.update(_table(status.processes))
+        yield lambda status: live.update(_table(status.processes, status.notes))
 
 
-def _table(processes: tuple[ProcessStatus, ...]) -> Table:
+def _table(processes: tuple[ProcessStatus, ...], notes: tuple[str, ...] = ()) -> Table:
     table = Table("", "process", "state", "since", "waiting for", box=None, pad_edge=False)
+    table.caption = Text("\n".join(notes)) if notes else None
     now = time.time()
     for process in processes:
         mark = Text("✓", "green") if process.phase == "ready" else Text("·", "yellow")
@@ -64,15 +65,20 @@ def _table(processes: tuple[ProcessStatus, ...]) -> Table:
 
 
 class Lines:
-    """One line for each change of a process, and a reminder of what is still waited for."""
+    """One line for each change of a process, and each note, and a reminder of what is still waited for."""
 
     def __init__(self) -> None:
         self._shown: dict[str, str] = {}
+        self._noted: set[str] = set()
         self._reminded = time.monotonic()
 
     def __call__(self, status: Status) -> None:
         """Print what is new."""
         remind = time.monotonic() - self._reminded > _REMIND_S
+        for note in status.notes:
+            if note not in self._noted:
+                print(f"up: {note}", file=sys.stderr, flush=True)
+            self._noted.add(note)
         for process in status.processes:
             changed = self._shown.get(process.name) != process.phase
             if changed or (remind and process.phase in _UNDER_WAY):

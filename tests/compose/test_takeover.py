@@ -16,12 +16,14 @@ import msgspec
 import pytest
 
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints
-from harmonia_compiler.contract.decision import INSIDE
+from harmonia_compiler.contract.decision import INSIDE, fingerprint
 from harmonia_compiler.contract.readings import TOKEN
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, Actuator, NotStarted, Phase, Status, actuator_for
 from harmonia_compiler.runtime.actuators.compose import keeper as keeping
 from harmonia_compiler.runtime.actuators.compose import preparing
+from harmonia_compiler.runtime.actuators.compose.asking import Wish
+from harmonia_compiler.runtime.actuators.compose.counts import Counts
 from harmonia_compiler.runtime.actuators.compose.docker import Docker, project_of
 from harmonia_compiler.runtime.actuators.compose.keeper import Keeper
 from harmonia_compiler.runtime.actuators.compose.preflight import preflight
@@ -738,7 +740,7 @@ def test_a_service_whose_folder_is_moved_is_seen_taken_over_and_ended_there(
     assert not actuator.stop(before)
     run = rundir.RunDirectory(bundle)
     status = actuator.status(bundle)
-    assert (status.phase, len(status.notes)) == (("down", 1) if is_killed else ("running", 0))
+    assert status.phase == ("down" if is_killed else "running")
     # Whoever looks after it goes on where it is, and so does who takes it over.
     assert actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None) is False
     (run.path / rundir.STATE).unlink()
@@ -769,11 +771,9 @@ def test_containers_whose_name_cannot_be_read_are_not_said_to_be_gone_and_are_no
     (note,) = actuator.status(bundle).notes
     assert "cannot be read" in note
     if is_moved:
-        for refusal in (lambda: [] if actuator.stop(bundle) else [], lambda: preflight(bundle, None, dict(os.environ))):
-            try:
-                found = refusal()
-            except Rejected as rejected:
-                found = rejected.found
+        with pytest.raises(Rejected) as refused:
+            actuator.stop(bundle)
+        for found in (refused.value.found, preflight(bundle, None, dict(os.environ))):
             (one,) = (one for one in found if one.code == "E0922")
             assert "cannot be read" in one.message
             assert one.help is not None
@@ -785,6 +785,79 @@ def test_containers_whose_name_cannot_be_read_are_not_said_to_be_gone_and_are_no
     assert actuator.status(bundle) == NOTHING_LEFT
     if not is_moved:
         assert f"--project-name {own} " in (taken.bin / "ended").read_text()
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_containers_of_a_folder_that_is_moved_are_made_anew_and_it_is_said(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_killed: bool
+) -> None:
+    before, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
+    assert isinstance(actuator, kept.Kept)
+    taken.say_lives()
+    (taken.bin / "go").touch()
+    assert actuator.start(before, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None)
+    if is_killed:
+        kill_keeper(taken.run)
+    # Docker takes its time, until the folder is moved again: what it was told of the second place is withdrawn.
+    (taken.bin / "long_up").touch()
+    second, third = tmp_path / "second", tmp_path / "third"
+    started, upping, run = taken.bin / "started", taken.bin / "upping", rundir.RunDirectory(third)
+    before.rename(second)
+    if is_killed:
+        actuator._spawn(second, rundir.RunDirectory(second), rundir.Asked())
+    said = f"the folder was moved from `{before}`: its containers are made anew"
+    until(lambda: upping.exists() and actuator.status(second).notes == (said,))
+    second.rename(third)
+    until(lambda: len(started.read_text().splitlines()) == 2 and place_in(run) == str(third))
+    until(lambda: actuator.status(third).ready and actuator.status(third).phase == "running")
+    assert actuator.status(third).notes == ()
+    assert f"was moved from {second} to {third}" in run.log_of("supervisor").read_text()
+    assert actuator.stop(third)
+    assert pids.identify(int(upping.read_text())) is None
+    # All that runs, with what it waits for.
+    assert {*started.read_text().splitlines()[-1].split()} >= {*taken.lives, "--remove-orphans"}
+
+
+def until(seen: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 45.0
+    while not seen():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+def place_in(run: rundir.RunDirectory) -> str:
+    state = run.read_state()
+    return "" if state is None else state.place
+
+
+def test_what_the_controller_added_is_made_anew_as_well_and_again_where_docker_fails(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, before = tmp_path / "bundle", tmp_path / "before"
+    written(quickstart, bundle, "[compose]\nscale_out = 1\n")
+    monkeypatch.setattr(keeping, "delay_s", lambda _: 0.0)
+    taken = Taken(bundle, "", tmp_path / "bin", monkeypatch)
+    documents, here = taken.keeper._documents, taken.run.identity
+    taken.lives = {name: life for name, life in taken.lives.items() if name not in taken.keeper._further}
+    state = rundir.State(pids.Ident(1, 1), Status("running"), folder=here, place=str(before))
+    taken.run.write(rundir.STATE, msgspec.json.encode(state))
+    engine, these = next(iter(documents.scalable().items()))
+    counts = Counts(documents, taken.run, taken.keeper._docker)
+    assert counts.answer(Wish(fingerprint(documents.service), 1, {engine: len(these)})).accepted
+    taken.lives |= {one.replica: inspected("running", "healthy") for one in these}
+    taken.keeper = Keeper(bundle, taken.run, rundir.Asked(), taken.keeper._me)
+    for name in ("go", "no_up"):
+        (taken.bin / name).touch()
+    # What is made anew is gone for a while: nobody else starts it meanwhile.
+    gone = {one.replica: taken.lives.pop(one.replica) for one in these}
+    assert taken.keeper._status().notes == (f"the folder was moved from `{before}`: its containers are made anew",)
+    with taken.kept():
+        taken.until((taken.bin / "started").exists)
+        taken.lives |= gone
+        taken.say_lives()
+        taken.until(lambda: taken.keeper._status().ready and taken.keeper._status().notes == ())
+    assert not (taken.bin / "no_up").exists()
+    assert {*(taken.bin / "started").read_text().splitlines()[0].split()} >= {*gone}
 
 
 def test_a_service_whose_folder_is_removed_ends_by_itself(

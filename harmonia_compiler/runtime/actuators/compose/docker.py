@@ -120,11 +120,14 @@ class Docker:
             raise DockerFailed(f"its answer cannot be read: {problem}") from problem
         return {one["Config"]["Labels"].get(_SERVICE, ""): one for one in said}
 
-    def up(self, services: Sequence[str], log: IO[bytes]) -> "subprocess.Popen[bytes]":
-        """Start these services, or all of the plan, as far as they do not run; what it does goes into the log."""
-        alone = ["--no-deps", *services] if services else ["--remove-orphans"]
+    def up(self, services: Sequence[str], log: IO[bytes], *, alone: bool = True) -> "subprocess.Popen[bytes]":
+        """Start these services, or all of the plan, as far as they do not run; what it does goes into the log.
+
+        One that runs and is not as the files now say is made anew. If not `alone`, they wait for each other.
+        """
+        how = "--no-deps" if services and alone else "--remove-orphans"
         return subprocess.Popen(
-            [*self._compose(), "up", "--detach", "--quiet-pull", *alone],
+            [*self._compose(), "up", "--detach", "--quiet-pull", how, *services],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

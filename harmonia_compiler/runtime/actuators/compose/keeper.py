@@ -75,6 +75,10 @@ class Keeper:
         self._counts = Counts(self._documents, run, self._docker)
         self._engine = "" if last is None else last.engine
         self._folder = run.identity
+        #: Where the folder was when the containers were made, and when Docker was last told to make them.
+        self._made_at = self._told_at = bundle.resolve()
+        if last is not None and last.may_leave and last.place:
+            self._made_at = Path(last.place)
         self._asked_for, self._ask_at = 0, 0.0
         self._phase: Phase = "starting"
         self._failure: Failure | None = None
@@ -101,7 +105,7 @@ class Keeper:
             if (running := self._there(stop)) is not None:
                 self._prepare(running)
                 listening = Listening(self._run.path / preparing.CONTROL, preparing.owner()[0], self._counts.answer)
-                self._starting = self._docker.up((), sys.stdout.buffer)
+                self._up()
             while not stop.is_set() and self._failure is None and self.has_folder():
                 self._look()
                 stop.wait(_LOOK_EVERY_S)
@@ -159,7 +163,7 @@ class Keeper:
         port = self._asked.port
         if not running:
             # Of a service of which nothing is there, nothing is taken over.
-            self._before = None
+            self._before, self._made_at = None, self._told_at
         else:
             self._adopt(running)
             with contextlib.suppress(OSError, msgspec.MsgspecError):
@@ -200,14 +204,15 @@ class Keeper:
             LOG.warning("docker does not answer: %s", problem)
             return
         self._ask_engine()
-        wanted = {*self._counts.wanted(), *self._front}
+        wanted, anew = self._wanted, self._is_made_anew()
         for name, one in self._watched.items():
             life = lives.get(name)
             if name in wanted or life is not None:
                 one.look(life)
-            if sees_to_all:
+            if sees_to_all and not anew:
                 self._see_to(one, life, wanted=name in wanted)
-        if self._phase == "starting":
+        # What is made anew ends first: that is no failure.
+        if self._phase == "starting" and not anew:
             # Those that the controller adds are started once the rest is up, or was when it was taken over.
             self._see_how_it_starts(wanted - self._further - {bundles.CONTROLLER})
         self._write_places()
@@ -225,18 +230,53 @@ class Keeper:
         """Whether Docker has started, at the beginning, all that did not run."""
         return self._starting is not None and self._starting.poll() == 0
 
+    @property
+    def _wanted(self) -> set[str]:
+        """All that is to run on this host."""
+        return {*self._counts.wanted(), *self._front}
+
+    def _is_made_anew(self) -> bool:
+        """Whether containers look for the folder where it was; where it was moved just now, have them made anew.
+
+        Docker would start them with what lies there meanwhile, which may be another bundle's.
+        """
+        here = self._told_at
+        with contextlib.suppress(OSError):
+            here = self._bundle.resolve()
+        if here != self._told_at:
+            LOG.warning("the folder was moved from %s to %s: its containers are made anew", self._told_at, here)
+            self._docker.end_orders()
+            if self._starting is not None:
+                self._starting.wait()
+            self._told_at, self._again_at = here, None
+            self._up()
+        if self._made_at != self._told_at and self._has_upped():
+            LOG.info("the containers are made for %s", self._told_at)
+            self._made_at = self._told_at
+        return self._made_at != self._told_at
+
+    def _up(self) -> None:
+        """Have Docker start what does not run, and make anew what is not as the files say."""
+        # One that the controller has added is not started with the others, but was made with them at another place.
+        those = sorted(self._wanted) if self._made_at != self._told_at else []
+        self._starting = self._docker.up(those, sys.stdout.buffer, alone=False)
+
+    def _has_upped(self) -> bool:
+        """Whether Docker has started all. Where it fails, it is told again, or this is the failure of a first start."""
+        code = None if self._starting is None else self._starting.poll()
+        if code and (self._before is not None or self._phase == "running"):
+            self._start_again(code)
+        elif code:
+            self._failure = Failure(bundles.SUPERVISOR, f"`docker compose up` exits {code}")
+        return code == 0
+
     def _see_how_it_starts(self, wanted: set[str]) -> None:
         for name in sorted(wanted):
             if why := self._watched[name].failure():
                 self._failure = Failure(name, why)
                 LOG.warning("%s: %s", name, why)
                 return
-        code = None if self._starting is None else self._starting.poll()
-        if code and self._before is not None:
-            self._start_again(code)
-        elif code:
-            self._failure = Failure(bundles.SUPERVISOR, f"`docker compose up` exits {code}")
-        elif code == 0 and all(self._watched[name].is_ready for name in wanted):
+        if self._has_upped() and all(self._watched[name].is_ready for name in wanted):
             self._phase = "running"
 
     def _start_again(self, code: int) -> None:
@@ -248,7 +288,7 @@ class Keeper:
             LOG.warning("`docker compose up` exits %s, and is tried again in %g s", code, takes)
         elif time.monotonic() >= self._again_at:
             self._again_at = None
-            self._starting = self._docker.up((), sys.stdout.buffer)
+            self._up()
 
     def _see_to(self, one: Watched, life: Life | None, *, wanted: bool) -> None:
         """Start what should run and does not; let go what runs and should not."""
@@ -325,6 +365,7 @@ class Keeper:
                 self._engine,
                 self.leaves_some,
                 self._docker.project,
+                str(self._made_at),
             )
             self._run.write(rundir.STATE, msgspec.json.encode(state))
         except OSError as problem:
@@ -365,7 +406,9 @@ class Keeper:
         served = tuple(one for one in replicas if one.name in joined)
         others = tuple(one for one in replicas if one.name not in joined and one.phase != "waiting")
         url = f"http://{self._address.host}:{self._address.port}" if self._address.port else ""
-        return Status(self._phase, (*served, *front[:1]), self._failure, url, beside=(*others, *front[1:]))
+        is_moved = self._made_at != self._told_at and self._phase in ("starting", "running")
+        notes = (f"the folder was moved from `{self._made_at}`: its containers are made anew",) if is_moved else ()
+        return Status(self._phase, (*served, *front[:1]), self._failure, url, notes, beside=(*others, *front[1:]))
 
     def _everyone(self, documents: ComposeBundle, *, reembed: bool) -> list[Watched]:
         launches = documents.launches

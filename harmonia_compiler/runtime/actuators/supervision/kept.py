@@ -141,7 +141,8 @@ class Kept(ABC):
         if kept:
             status = state.status if state.supervisor == keeper else Status("starting")
             is_taken = self.takes_over and keeper is not None and state.is_up and status.phase == "starting"
-            notes = (*status.notes, *([_TAKEN] if is_taken else []))
+            # Where its keeper says what becomes of it, that is so.
+            notes = status.notes or ((_TAKEN,) if is_taken else ())
             said = last_words(self.said_in(run)) if state.supervisor == keeper else None
             return msgspec.structs.replace(status, notes=notes, said=said)
         left = self.left.replace("DIR", named)

@@ -65,7 +65,8 @@ class State(msgspec.Struct, frozen=True):
     it was up already when whoever says so took it over, and has not begun to stop it since. `given` are variables of
     whoever started it that its processes were given, and `engine` is which of several its containers may be in.
     `leaves_some` is whether something of it may run on although it was to be stopped, which came to nothing. `project`
-    is the name that its containers bear, which stays where the folder is moved.
+    is the name that its containers bear, which stays where the folder is moved, and `place` is where it was when
+    they were made, which is where they look for it.
     """
 
     supervisor: Ident
@@ -77,6 +78,7 @@ class State(msgspec.Struct, frozen=True):
     engine: str = ""
     leaves_some: bool = False
     project: Project = ""
+    place: str = ""
 
     @property
     def is_up(self) -> bool:
