@@ -9,13 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from harmonia_compiler.contract.card import load_cards
-from harmonia_compiler.contract.program import MOST_ITEMS, Call
+from harmonia_compiler.contract.program import MOST_ITEMS, After, Call, Concat, MakeList, Whole
+from harmonia_compiler.contract.types import ListOf
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.demand import CallDemand, Demand
-from harmonia_compiler.flow.extents import called
+from harmonia_compiler.flow.extents import called, given
 from harmonia_compiler.flow.graph import Application
-from harmonia_compiler.kinds.kind import value_of
+from harmonia_compiler.kinds.extents import item_of, list_extent
+from harmonia_compiler.kinds.kind import Extent, value_of
 from harmonia_compiler.kinds.llm import context_length
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.profile.encoder import window
@@ -76,11 +78,59 @@ def cut(application: Application, calls: Called, demands: Mapping[str, Demand]) 
             continue
         most = window(engine, card)
         for name in components:
-            works = [call.work for one in demands.values() for call in one.calls if call.component == name]
-            longest = max((one.encoded_tokens / one.encoded_items for one in works if one.encoded_items), default=0.0)
+            longest = max(
+                (
+                    tokens
+                    for one in demands.values()
+                    for call in one.calls
+                    if call.component == name
+                    for tokens in _read(one, call, application)
+                ),
+                default=0.0,
+            )
             if longest > most:
                 found[name] = Cut(longest, most)
     return found
+
+
+def _read(demand: Demand, call: CallDemand, application: Application) -> Iterator[float]:
+    """The tokens of the texts that an encoder reads in a call, in the mean of each part of a list that is known."""
+    flow = demand.expanded.flow
+    node = flow.nodes[call.position]
+    assert isinstance(node.operation, Call)
+    component = called(node.operation, application)
+    work, result = kinds()[component.kind].work, demand.extents[call.position]
+    inputs = given(node.operation, flow, demand.extents)
+    for port, at in zip(node.operation.ports, node.operation.inputs, strict=True):
+        of = flow.nodes[at].type
+        for item in _items(demand, at):
+            is_list = isinstance(of, ListOf) and port not in node.operation.over
+            one = work(component, {**inputs, port: list_extent(of, item, 1.0) if is_list else item}, result)
+            if one.encoded_items:
+                yield one.encoded_tokens / one.encoded_items
+
+
+def _items(demand: Demand, at: int) -> Iterator[Extent]:
+    """One item of each part that the list at a position is known to be made of; the value itself where it is none."""
+    nodes = demand.expanded.flow.nodes
+    waiting, seen = [at], {at}
+    while waiting:
+        position = waiting.pop()
+        match nodes[position].operation:
+            case MakeList(items):
+                yield from (demand.extents[item] for item in items)
+                continue
+            case Concat(left, right):
+                made_of = {left, right}
+            case After(_, then) | Whole(then):
+                made_of = {then}
+            case _:
+                is_list, whole = isinstance(nodes[position].type, ListOf), demand.extents[position]
+                if not is_list or whole.items > 0.0:
+                    yield item_of(whole, nodes[position].type) if is_list else whole
+                continue
+        waiting += made_of - seen
+        seen |= made_of
 
 
 def too_many(demands: Mapping[str, Demand]) -> Iterator[Diagnostic]:

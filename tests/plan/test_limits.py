@@ -292,3 +292,27 @@ def test_what_an_encoder_does_not_read_all_of_is_told(
     application = check_files([path]).application
     assert application is not None
     assert make_plan(optimise(application), LAPTOP).cut == cut
+
+
+UNLIKE = """
+component minilm = embedder("all-MiniLM-L6-v2")
+component handbook = milvus("handbook", embedder: minilm, top_k: 4)
+component pairs = reranker("bge-reranker-base")
+pipeline sort(question: text ~ 20, given: [passage ~ 1500 tokens] ~ 2, more: [passage ~ 100 tokens] ~ 20) -> [passage] {
+    load 0.01 rps
+    return pairs(question, more + (given + more))
+}
+pipeline find(long: text ~ 2000 tokens, short: [text ~ 20 tokens] ~ 19) -> [passage] {
+    load 0.01 rps
+    return fuse(each one in [long] + short: handbook(one), top_k: 3)
+}
+"""
+
+
+def test_what_is_cut_is_told_by_the_longest_that_is_known(tmp_path: Path) -> None:
+    """In the mean of all that a call is given, nothing would be too long."""
+    (path := tmp_path / "ask.rag").write_text(UNLIKE)
+    application = check_files([path]).application
+    assert application is not None
+    cut = make_plan(optimise(application), LAPTOP).cut
+    assert cut == {"minilm": CutText(2000, 256), "pairs": CutText(1520, 512)}
