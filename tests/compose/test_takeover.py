@@ -812,8 +812,9 @@ def test_containers_of_a_folder_that_is_moved_are_made_anew_and_it_is_said(
     until(lambda: actuator.status(third).ready and actuator.status(third).phase == "running")
     assert actuator.status(third).notes == ()
     assert f"was moved from {second} to {third}" in run.log_of("supervisor").read_text()
+    is_withdrawn = pids.identify(int(upping.read_text())) is None
     assert actuator.stop(third)
-    assert pids.identify(int(upping.read_text())) is None
+    assert is_withdrawn
     # All that runs, with what it waits for.
     assert {*started.read_text().splitlines()[-1].split()} >= {*taken.lives, "--remove-orphans"}
 
@@ -858,6 +859,63 @@ def test_what_the_controller_added_is_made_anew_as_well_and_again_where_docker_f
         taken.until(lambda: taken.keeper._status().ready and taken.keeper._status().notes == ())
     assert not (taken.bin / "no_up").exists()
     assert {*(taken.bin / "started").read_text().splitlines()[0].split()} >= {*gone}
+
+
+def with_keeper_in_its_folder(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, Taken, Path]:
+    """A bundle whose keeper finds it where this process is, as one does, and which is not up; and where it may go."""
+    bundle = tmp_path / "bundle"
+    written(quickstart, bundle)
+    monkeypatch.setattr(keeping, "delay_s", lambda _: 0.0)
+    taken = Taken(bundle, "", tmp_path / "bin", monkeypatch)
+    monkeypatch.chdir(bundle)
+    taken.keeper = Keeper(Path(), rundir.RunDirectory(Path()), rundir.Asked(), taken.keeper._me)
+    return bundle, taken, tmp_path / "moved"
+
+
+def test_a_first_start_is_not_given_up_for_what_ends_to_be_made_anew(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, taken, moved = with_keeper_in_its_folder(quickstart, tmp_path, monkeypatch)
+    taken.lives["search-0"] = inspected("running", "starting")
+    with taken.kept():
+        taken.until((taken.bin / "started").exists)
+        (taken.bin / "long_up").touch()
+        bundle.rename(moved)
+        taken.until((taken.bin / "upping").exists)
+        taken.lives["search-0"] = inspected("exited", ExitCode=143)
+        taken.say_lives()
+        looks = len(taken.said())
+        taken.until(lambda: len(taken.said()) > looks + 5)
+
+
+def test_a_service_that_is_up_goes_on_where_docker_does_not_make_it_anew_at_once(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, taken, moved = with_keeper_in_its_folder(quickstart, tmp_path, monkeypatch)
+    (taken.bin / "go").touch()
+    started = taken.bin / "started"
+    with taken.kept():
+        taken.until(lambda: taken.keeper._phase == "running")
+        (taken.bin / "never_up").touch()
+        bundle.rename(moved)
+        tried = taken.bin / "tried"
+        taken.until(lambda: tried.exists() and len(tried.read_text()) > 2)
+        # What is not there meanwhile is started by nothing else.
+        lives, taken.lives = taken.lives, {"search-0": taken.lives["search-0"]}
+        taken.say_lives()
+        (taken.bin / "long_up").touch()
+        (taken.bin / "never_up").unlink()
+        taken.until((taken.bin / "upping").exists)
+        looks = len(taken.said())
+        taken.until(lambda: len(taken.said()) > looks + 5)
+        assert len(started.read_text().splitlines()) == 1
+        taken.lives = lives
+        taken.say_lives()
+        pids.kill([one for one in [pids.identify(int((taken.bin / "upping").read_text()))] if one is not None])
+        taken.until(lambda: taken.keeper._status().notes == () and taken.keeper._status().ready)
+    assert len(started.read_text().splitlines()) == 2
 
 
 def test_a_service_whose_folder_is_removed_ends_by_itself(
