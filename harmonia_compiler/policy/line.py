@@ -21,10 +21,6 @@ from harmonia_compiler.policy.waiting import IN_TURN, Standing, Waiting
 #: How many requests may wait before another one for each call that can run, and the least that may for an engine.
 WAITING_PER_SLOT = 8
 WAITING_AT_LEAST = 64
-#: Where the replicas take all calls that wait within so many seconds, and soon for the call itself (`Standing.soon_s`),
-#: so many requests may wait before another one, if that is more: what each of them sent stays in memory meanwhile.
-SOON_S = 10.0
-MOST_SOON = 4096
 #: How many calls may wait in any case, whosever: as many as a list of the longest lists has items. A gateway has some
 #: 6 KB for each.
 MOST_CALLS = MOST_ITEMS * MOST_ITEMS
@@ -114,8 +110,8 @@ class Line(Generic[Ticket]):
         wait.
         """
         waiting = self.waiting
+        most = max(WAITING_AT_LEAST, WAITING_PER_SLOT * self.slots)
         calls = waiting.promised.calls if standing.promised else len(waiting)
-        most = self._most_before(calls, min(SOON_S, standing.soon_s))
         # Fewer calls than that are of fewer requests as well.
         if calls >= most and (calls >= max(MOST_CALLS, most) or waiting.before(standing) >= most):
             raise QueueFull(len(waiting), waiting.requests, self.retry_after_s(len(waiting)))
@@ -151,12 +147,6 @@ class Line(Generic[Ticket]):
     def retry_after_s(self, calls: float) -> int:
         """When to come back, as a number of whole seconds, where so many calls are to be served before."""
         return min(RETRY_AFTER_MAX_S, max(1, math.ceil(self.seconds_for(calls))))
-
-    def _most_before(self, calls: int, soon_s: float) -> int:
-        """How many requests may wait before another one, where so many calls do and so many seconds are soon for it."""
-        most = max(WAITING_AT_LEAST, WAITING_PER_SLOT * self.slots)
-        # Of an engine of which nothing is known it is not known either how long they take.
-        return max(MOST_SOON, most) if 0.0 < self.seconds_for(calls) <= soon_s else most
 
     def _count(self) -> None:
         self.slots = sum(load.share.batch for load in self.pool.loads.values())

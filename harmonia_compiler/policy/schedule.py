@@ -39,9 +39,6 @@ from harmonia_compiler.policy.waiting import Standing
 WORTH = 0.9
 #: A call whose turn has come is given up where fewer than this part of those before would still have been in time.
 LIKELY = 0.5
-#: A queue is short for a call where it takes no more than this part of the time that its request can lose: the work
-#: that follows takes longer where more are worked on, so that more were late where half of that time could go here.
-SHORT = 1.0 / 3.0
 
 #: How a request that was let in ended: with its answer, because of the time, or for another reason.
 Ending = Literal["answered", "late", "broken"]
@@ -192,9 +189,7 @@ class Schedule:
         if promise.first_s is not None and journey.first_worked_s is None:
             slack_s = min(slack_s, promise.first_s - leg.ahead.first.at(LIKELY))
         order = journey.arrived_s + slack_s / promise.weight if self.parts.slack else 0.0
-        return Standing(
-            order, hopeless_at, promise.deadline_s is not None, beginning, journey.number, soon_s=SHORT * slack_s
-        )
+        return Standing(order, hopeless_at, promise.deadline_s is not None, beginning, journey.number)
 
     def works(self, leg: Leg, now: float) -> None:
         """A replica has taken a call."""

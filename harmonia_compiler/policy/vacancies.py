@@ -5,8 +5,8 @@ come, has more time left, and is in time more likely. Where bursts are followed 
 who waited for one costs nobody anything. So a place is given to who has at least such a part of its chance left as
 places were lately of use to those who had just come.
 
-How many come free soon is told by how many did lately, and by those at work: `N` who work for `T` free `N / T` a
-second. After a lull only the latter says anything. So the greater counts.
+How many come free soon is told by how many did lately. After a lull that says nothing: then those at work tell it, of
+whom `N` who work for `T` free `N / T` a second. At the beginning of a rush that is too many.
 """
 
 import math
@@ -19,6 +19,8 @@ from harmonia_compiler.policy.quantile import Mean
 LEAST_WORTH = 0.3
 #: Places stay empty while fewer than this part of those that may be are worked on, and nobody waits at the door.
 EMPTY = 0.9
+#: It has been quiet where fewer than this part came free lately of what those at work will free.
+LULL = 0.5
 #: Over how many of the newest places that came free this is told: some bursts and what came between them.
 RECENT = 1000.0
 
@@ -56,7 +58,8 @@ class Vacancies:
     def _per_second(self, now: float, at_work: int) -> float:
         # Those of whom for long none ended take so long at least, whatever others did.
         each_s = max(self._worked_s.value, now - self._since_s)
-        return max(self._freed.per_second(now), at_work / each_s if each_s > 0.0 else 0.0)
+        lately, soon = self._freed.per_second(now), at_work / each_s if each_s > 0.0 else 0.0
+        return soon if lately < LULL * soon else lately
 
     @property
     def worth(self) -> float:

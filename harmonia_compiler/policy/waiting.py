@@ -24,8 +24,7 @@ class Standing(msgspec.Struct, frozen=True):
 
     The least `order` goes first, of equal ones who came first. After `hopeless_at` it is not worth serving any more.
     `promised` says that its request was promised a time, `beginning` how its prompt begins (`routing/affinity.py`).
-    `request` is the number of its request, by which those that came later are told. A queue that is gone within
-    `soon_s` is a short one for it.
+    `request` is the number of its request, by which those that came later are told.
     """
 
     order: float = 0.0
@@ -33,7 +32,6 @@ class Standing(msgspec.Struct, frozen=True):
     promised: bool = False
     beginning: int = 0
     request: int = 0
-    soon_s: float = math.inf
 
     @property
     def priority(self) -> int:

@@ -1,13 +1,11 @@
 """How many may wait for an engine: requests, whatever the number of their calls, and never for who came later."""
 
-import math
-
 import pytest
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.contract.program import MOST_ITEMS
 from harmonia_compiler.policy import line as module
-from harmonia_compiler.policy.line import MOST_SOON, SOON_S, WAITING_AT_LEAST, WAITING_PER_SLOT, Line, QueueFull
+from harmonia_compiler.policy.line import WAITING_AT_LEAST, WAITING_PER_SLOT, Line, QueueFull
 from harmonia_compiler.policy.waiting import Standing
 
 
@@ -21,13 +19,13 @@ class Tried:
         while self.line.ask(0.0) is not None:
             pass
 
-    def waits(self, request: int, calls: int = 1, *, promised: bool = False, soon_s: float = math.inf) -> int:
+    def waits(self, request: int, calls: int = 1, *, promised: bool = False) -> int:
         """How many of so many calls of a request were let wait."""
         before = len(self.line.waiting)
         for _ in range(calls):
             self.calls += 1
             try:
-                self.line.wait(self.calls, Standing(promised=promised, request=request, soon_s=soon_s))
+                self.line.wait(self.calls, Standing(promised=promised, request=request))
             except QueueFull:
                 break
         return len(self.line.waiting) - before
@@ -47,38 +45,6 @@ def test_so_many_requests_may_wait_and_no_more(slots: int) -> None:
     assert tried.waits(most) == 0
     # Who waits already may wait with more.
     assert tried.waits(most - 1) == 1
-
-
-@pytest.mark.parametrize(("slots", "held_s"), [(1, 0.02), (4, 0.1), (1, 0.125)])
-def test_a_queue_that_is_gone_soon_is_not_full(slots: int, held_s: float) -> None:
-    tried, most = Tried(slots), max(WAITING_AT_LEAST, int(SOON_S * slots / held_s) + 1)
-    tried.line.held_s.add(held_s)
-    assert [tried.waits(request) for request in range(most)] == [1] * most
-    assert tried.waits(most) == 0
-
-
-def test_a_queue_is_not_full_for_a_call_that_has_time_for_it_and_is_for_one_that_has_not() -> None:
-    tried = Tried()
-    tried.line.held_s.add(0.02)
-    assert [tried.waits(request, soon_s=2.0) for request in range(101)] == [1] * 101
-    assert tried.waits(101, soon_s=2.0) == 0
-    assert tried.waits(101, soon_s=-1.0) == 0
-    assert tried.waits(101, soon_s=2.1) == 1
-
-
-def test_a_queue_of_long_lists_is_full_though_each_of_their_calls_is_short() -> None:
-    tried = Tried()
-    tried.line.held_s.add(0.01)
-    assert [tried.waits(request, 100) for request in range(WAITING_AT_LEAST)] == [100] * WAITING_AT_LEAST
-    assert tried.waits(WAITING_AT_LEAST) == 0
-
-
-@pytest.mark.parametrize("slots", [1, 600])
-def test_no_more_than_so_many_requests_wait_however_soon_they_go(slots: int) -> None:
-    tried, most = Tried(slots), max(MOST_SOON, WAITING_PER_SLOT * slots)
-    tried.line.held_s.add(0.0001)
-    assert [tried.waits(request) for request in range(most)] == [1] * most
-    assert tried.waits(most) == 0
 
 
 def test_there_is_room_again_once_the_last_call_of_a_request_has_gone() -> None:

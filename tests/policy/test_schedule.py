@@ -65,12 +65,6 @@ def test_what_lies_ahead_is_at_first_what_the_plan_expects() -> None:
     assert schedule.standing(leg).hopeless_at == pytest.approx(15.0 - 0.9, rel=0.01)
 
 
-def test_a_queue_is_short_that_takes_a_third_of_what_a_request_can_lose() -> None:
-    schedule = made()
-    leg = schedule.ask(schedule.arrive(PROGRAM, Promise(10.0), 5.0), SAY, 5.0)
-    assert schedule.standing(leg).soon_s == pytest.approx((10.0 - 0.9) / 3.0, rel=0.01)
-
-
 @pytest.mark.parametrize("wait_s", [0.0, 3.0])
 def test_what_lies_ahead_is_learned_without_the_waits(wait_s: float) -> None:
     schedule = made()

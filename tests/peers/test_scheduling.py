@@ -1,0 +1,21 @@
+"""What the scheduling must not cost: on every pipeline of the measurements, below what its plan carries."""
+
+import pytest
+
+from bench.peers.search import in_time
+from bench.pipelines import NAMES, planned
+from harmonia_compiler.policy.parts import ALL, PLAIN
+
+#: The part of the requests that may be late or refused for the sake of the scheduling, by chance as well.
+COSTS = 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_below_its_capacity_a_pipeline_loses_nothing_by_being_scheduled(name: str) -> None:
+    """At what the plan says, and a little beyond, where limits begin to be learned and few have to wait."""
+    made = planned(name, "eight")
+    carried_rps = made.plan.predicted[name].throughput_rps
+    for part in (0.9, 1.04):
+        plain = in_time(made, part * carried_rps, PLAIN)
+        assert in_time(made, part * carried_rps, ALL) >= plain - COSTS
