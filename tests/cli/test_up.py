@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from harmonia_compiler.cli.main import run
+from harmonia_compiler.cli.progress import Lines, _table
 from harmonia_compiler.cli.up import _left, _print_next, _tell
 from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, ProcessStatus, Status
 from harmonia_compiler.runtime.actuators.local import Local
@@ -92,3 +94,14 @@ def test_digits_of_other_scripts_make_no_duration_and_no_share(
 ) -> None:
     assert run(["up", "bundle", *options]) == 2
     assert "write" in capsys.readouterr().err
+
+
+def test_what_a_service_notes_of_itself_is_said_once_while_it_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines()
+    for notes in ((), ("it was moved",), ("it was moved",), ()):
+        lines(Status("starting", notes=notes))
+    assert capsys.readouterr().err.splitlines() == ["up: it was moved"]
+    console = Console(width=80)
+    with console.capture() as shown:
+        console.print(_table((ProcessStatus("milvus-0", "milvus", "ready", 0.0),), ("it was moved",)))
+    assert shown.get().splitlines()[-1].strip() == "it was moved"
