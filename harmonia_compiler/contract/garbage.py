@@ -1,4 +1,4 @@
-"""Work that makes much and leaves no cycles, done without the collector that would look through all of it for some."""
+"""Work that makes much and leaves few cycles, done without the collector that would look through all of it for some."""
 
 import gc
 from collections.abc import Iterator
