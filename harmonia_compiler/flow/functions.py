@@ -27,8 +27,9 @@ from harmonia_compiler.flow.said import Statement
 from harmonia_compiler.flow.shares import KnownOfRow, Part, Row, Shares
 from harmonia_compiler.flow.values import Known, Value, left
 
-#: How deep conditions are looked into that are made of others.
-_DEEPEST = 40
+#: How deep conditions are looked into that are made of others, and how often in all: where arms are left out, what is
+#: found holds for one place alone, and loops within loops ask for it twice as often in each round.
+_DEEPEST, _MOST_LOOKS = 40, 20_000
 
 #: Shares are reckoned with rounding; what leaves one is searched for in so many steps.
 _CLOSE = 1e-9
@@ -109,7 +110,7 @@ class Functions:
         self._made: dict[Asked, int] = {}
         # How many arms have been left out so far that no request takes where their condition was asked.
         self._left_out = 0
-        self._tries = _MOST_TRIES_IN_ALL
+        self._tries, self._looks = _MOST_TRIES_IN_ALL, _MOST_LOOKS
         self.shares = Shares(self._questions.labels_of, self._limit)
         of_values = [one for one in said if not one.is_made and not one.is_mixed]
         for row, shares in found.items():
@@ -232,8 +233,8 @@ class Functions:
         """The function, by what is said of the condition, or guessed of what it is made of.
 
         Iterative along one arm of each choice that it is made of, since those may be many; what lies deeper in other
-        places than `_DEEPEST` is an outcome of its own. A guess is one of each value that a name may be bound to; what
-        is said is of all of them together.
+        places than `_DEEPEST`, or behind `_MOST_LOOKS`, is an outcome of its own. A guess is one of each value that a
+        name may be bound to; what is said is of all of them together.
         """
         outcomes, before = self.outcomes, self._left_out
         whole, flipped = self._questions.plain(asked)
@@ -241,7 +242,8 @@ class Functions:
         asked, share, is_negated = whole, 1.0 - share if flipped else share, False
         # For each choice when it is true, what one of its arms is, and whether that is the first one.
         passed: list[tuple[int, int, bool]] = []
-        while asked not in self._made and depth < _DEEPEST:
+        while asked not in self._made and depth < _DEEPEST and self._looks:
+            self._looks -= 1
             select = self._nodes[asked.position].operation
             if not isinstance(select, Select):
                 break

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonia_compiler.check.files import check_files
+from harmonia_compiler.flow import functions
 from harmonia_compiler.flow.bits import Unions, bits
 from harmonia_compiler.flow.calls import call_graph
+from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.flow.expand import Expanded, expand
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.questions import Questions
@@ -83,3 +85,35 @@ def test_a_union_is_that_of_all_its_sets(sets: list[int], masks: list[int]) -> N
     for mask in masks:
         of = mask & (1 << len(sets)) - 1
         assert {*bits(unions.of(of))} == {each for number in bits(of) for each in bits(sets[number])}
+
+
+LOOPS = """
+component cl(q: text) -> "a" | "b" | "c" = python("m:cl")
+component of(k: "a" | "b" | "c") -> text = python("m:of")
+pipeline p(q: text ~ 9 tokens) -> text {{
+    k = cl(q)
+    repeat up to {many} {{
+        repeat up to 2 {{
+            if k == "a" {{ j = "b" }} else {{ j = cl(q) }}
+        }} until j == "b"
+        k = j
+    }}
+    return of(k)
+}}
+"""
+
+
+def test_work_is_bounded_where_a_loop_within_a_loop_asks_what_the_round_before_has_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is found where an arm is left out holds for one place alone: of twice the rounds it took the square."""
+    monkeypatch.setattr(functions, "_MOST_LOOKS", 500)
+
+    def work(many: int) -> int:
+        (path := tmp_path / "a.rag").write_text(LOOPS.format(many=many))
+        application = check_files([path]).application
+        assert application is not None
+        return executed(lambda: demand(application, application.flows[0]))
+
+    # It doubled with each round from the twelfth on.
+    assert work(24) < 20 * work(12)
