@@ -35,8 +35,9 @@ from harmonia_compiler.syntax import tree
 #: Each time that a block is read again, some type has grown, of each name once or twice and of labels one by one, or
 #: some name is known to be what cannot be read.
 _MOST_READINGS = 12
-#: After as many readings, a name whose labels still grow is taken to be any that the block binds it to.
-_PATIENCE = 6
+#: So many readings before the last one, a name whose labels still grow is taken to be any that the block binds it to,
+#: also on paths that return or where it is bound anew: as long as possible it is what it may be and no more.
+_LAST_READINGS = 4
 
 
 #: What is found because a name has too few labels or a list no items, which it may have in later rounds.
@@ -70,7 +71,7 @@ class _Loop:
         most = _MOST_READINGS + 3 * len(self.carried) + most_labels(self.statement)
         # Beyond as many, the block is read again for names alone of which it becomes known that they cannot be read.
         for reading in count():
-            if reading == _PATIENCE:
+            if reading == most - _LAST_READINGS:
                 self._widen()
             before = self._here()
             found = self._round()

@@ -1,0 +1,46 @@
+"""Names whose labels grow from round to round: as long as possible they are what they may be, and nothing more."""
+
+from pathlib import Path
+
+import pytest
+
+from harmonia_compiler.check.files import check_files
+
+STATES = [f"s{each}" for each in range(8)]
+TAKES = " | ".join(f'"{each}"' for each in STATES)
+SOURCE = """
+component ok(q: text) -> bool = python("m:ok")
+component g(q: text) -> text = python("m:g")
+component of(k: TAKES) -> text = python("m:of")
+pipeline p(q: text) -> text {
+    k = "s0"
+    y = q
+    repeat up to 20 {
+        was = k
+        y = of(k)
+        BETWEEN
+        NEXT
+    }
+    return y
+}
+"""
+NEXT = " ".join(
+    f'{"if" if at == 0 else "} elif"} was == "{each}" {{ k = "{STATES[at + 1]}"' for at, each in enumerate(STATES[:-1])
+)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        'if ok(y) { k = "done"\n return g(k) }',
+        'if ok(y) { k = "busy"\n y = g(k) }',
+    ],
+)
+def test_a_label_of_a_path_that_does_not_lead_on_is_none_of_a_later_round(between: str, tmp_path: Path) -> None:
+    source = (
+        SOURCE.replace("TAKES", TAKES).replace("NEXT", f'{NEXT} }} else {{ k = "s0" }}').replace("BETWEEN", between)
+    )
+    (path := tmp_path / "a.rag").write_text(source)
+    checked = check_files([path])
+    assert [one for one in checked.found if one.code.startswith("E")] == []
+    assert checked.application is not None
