@@ -32,8 +32,8 @@ from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.flow.graph import EVEN, Written
 from harmonia_compiler.syntax import tree
 
-#: Each time that a block is read again, some type has grown, of each name once or twice and of labels one by one, or
-#: some name is known to be what cannot be read.
+#: Each time that a block is read again, some type has grown, of each name once or twice and of labels one by one in
+#: each part that has any, or some name is known to be what cannot be read.
 _MOST_READINGS = 12
 #: So many readings before the last one, a name whose labels still grow is taken to be any that the block binds it to,
 #: also on paths that return or where it is bound anew: as long as possible it is what it may be and no more.
@@ -68,11 +68,13 @@ class _Loop:
         self.begun = self.findings.mark()
 
     def read(self) -> tuple[Choice | int | None, bool]:
-        most = _MOST_READINGS + 3 * len(self.carried) + most_labels(self.statement)
-        # Beyond as many, the block is read again for names alone of which it becomes known that they cannot be read.
+        is_widened = False
         for reading in count():
-            if reading == most - _LAST_READINGS:
+            # Beyond as many, the block is read again only for names of which it becomes known that they cannot be read.
+            most = _MOST_READINGS + 3 * len(self.carried) + most_labels(self.statement, self.carried)
+            if reading >= most - _LAST_READINGS and not is_widened:
                 self._widen()
+                is_widened = True
             before = self._here()
             found = self._round()
             if reading >= most or not self._grows(found):

@@ -143,7 +143,21 @@ def _with_labels(of: Type, given: tree.Expression) -> Type:
     return of
 
 
-def most_labels(statement: tree.Repeat) -> int:
-    """How often a name may be one label more after a round, by the texts in the block of a loop and by its rounds."""
+def most_labels(statement: tree.Repeat, carried: Sequence[Carried]) -> int:
+    """How often some part of what is handed on may be one label more after a round, by the texts and the rounds."""
     texts = {node.value for part in statement.body for node, _ in tree.walk(part) if isinstance(node, tree.Text)}
-    return min(len(texts), MOST_ROUNDS)
+    parts = [labels for each in carried for labels in _label_parts(each.type)]
+    known = texts.union(*(of.labels for of in parts))
+    return min(len(parts) * len(known), MOST_ROUNDS)
+
+
+def _label_parts(of: Type) -> list[Labels]:
+    """The parts of a type, or the type itself, that are labels."""
+    match of:
+        case Labels():
+            return [of]
+        case ListOf(item) if item is not None:
+            return _label_parts(item)
+        case Record(fields):
+            return [labels for field in fields for labels in _label_parts(field.type)]
+    return []

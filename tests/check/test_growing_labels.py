@@ -44,3 +44,37 @@ def test_a_label_of_a_path_that_does_not_lead_on_is_none_of_a_later_round(betwee
     checked = check_files([path])
     assert [one for one in checked.found if one.code.startswith("E")] == []
     assert checked.application is not None
+
+
+PARTS = [f"f{at}" for at in range(18)]
+SHIFTED = ", ".join(f"{name}: {f'r.{PARTS[at - 1]}' if at else 'FIRST'}" for at, name in enumerate(PARTS))
+TURNS = """
+component ok(q: text) -> bool = python("m:ok")
+component kind(q: text) -> "y" | "z" = python("m:kind")
+component of(k: "a" | "y" | "z") -> text = python("m:of")
+pipeline p(q: text) -> text {
+    r = (START)
+    repeat up to 50 {
+        r = (SHIFTED)
+    } until ok(q)
+    return of(LAST)
+}
+"""
+
+
+@pytest.mark.parametrize("first", ['"z"', "kind(q)", "(ok: kind(q)).ok"])
+def test_each_part_of_a_record_may_be_one_label_more_after_a_round(first: str, tmp_path: Path) -> None:
+    start = ", ".join(f'{name}: "a"' for name in PARTS)
+    source = TURNS.replace("START", start).replace("SHIFTED", SHIFTED).replace("FIRST", first)
+    (path := tmp_path / "a.rag").write_text(source.replace("LAST", f"r.{PARTS[-1]}"))
+    checked = check_files([path])
+    assert [one for one in checked.found if one.code.startswith("E")] == []
+    assert checked.application is not None
+
+
+def test_items_of_a_list_may_be_one_label_more_after_a_round(tmp_path: Path) -> None:
+    start = ", ".join(f'{name}: ["a"]' for name in PARTS)
+    shifted = SHIFTED.replace("FIRST", "[kind(q)]")
+    source = TURNS.replace("START", start).replace("SHIFTED", shifted).replace("LAST", "kind(q)")
+    (path := tmp_path / "a.rag").write_text(source)
+    assert [one for one in check_files([path]).found if one.code.startswith("E")] == []
