@@ -138,6 +138,8 @@ def main() -> int:
     parser.add_argument("--factor", type=float, default=FACTOR)
     parser.add_argument("--out", type=Path, help="a folder for the reports")
     given = parser.parse_args()
+    if given.out is not None:
+        given.out.mkdir(parents=True, exist_ok=True)
     found = {
         (name, load): compare(name, given.seconds, load, given.factor, given.out)
         for load in given.load or LOADS
