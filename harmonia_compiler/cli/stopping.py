@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-#: Somebody's `kill`, a unit or job that ends, and a terminal that closes.
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
+from harmonia_compiler.runtime.interruptions import ENDING
 
 
 class Ended(KeyboardInterrupt):
-    """What Ctrl-C raises, for another signal."""
+    """What Ctrl-C raises, with the signal that it is for."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -22,23 +21,24 @@ def stopped_as_by_hand() -> Iterator[None]:
     """Within, the signals that end a process are what Ctrl-C is, unless somebody had them ignored, as `nohup` does.
 
     Only the first of them: a terminal that closes says so twice, a unit's end may be told by both, and a CI job's by
-    Ctrl-C before. What is stopping is not to be kept from it.
+    Ctrl-C before. What is stopping is not to be kept from it, but by who presses Ctrl-C again. It ends as the first
+    said.
     """
-    is_told = False
+    first: int | None = None
 
+    # Said in both, since another signal may come before anybody has caught what they raise.
     def tell(number: int, _frame: FrameType | None) -> None:
-        nonlocal is_told
-        if not is_told:
-            is_told = True
+        nonlocal first
+        if first is None:
+            first = number
             raise Ended(number)
 
-    def pressed(number: int, frame: FrameType | None) -> None:
-        # Said here, since another signal may come before anybody has caught what this raises.
-        nonlocal is_told
-        is_told = True
-        signal.default_int_handler(number, frame)
+    def pressed(number: int, _frame: FrameType | None) -> None:
+        nonlocal first
+        first = first or number
+        raise Ended(first)
 
-    ours = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
+    ours = [number for number in ENDING if signal.getsignal(number) is signal.SIG_DFL]
     for number in ours:
         signal.signal(number, tell)
     is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -50,7 +50,7 @@ def stopped_as_by_hand() -> Iterator[None]:
         if is_heard:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         # Who was told ends, and says what it leaves; whoever says it again then changes nothing of that either.
-        if not is_told:
+        if first is None:
             for number in ours:
                 signal.signal(number, signal.SIG_DFL)
 

@@ -125,6 +125,56 @@ def test_ended_from_outside_it_leaves_no_process(files: list[str], tmp_path: Pat
         assert not [*place.iterdir()]
 
 
+#: The script, which signals reach while it reads the first answer; numbers of signals are its first argument.
+TOLD_WHILE_READING = """
+import os, sys
+from aiohttp.client_proto import ResponseHandler
+told, read = [int(number) for number in sys.argv.pop(1).split(",")], ResponseHandler.data_received
+def reading(self, data):
+    while told:
+        os.kill(os.getpid(), told.pop(0))
+    read(self, data)
+ResponseHandler.data_received = reading
+from harmonia_compiler.cli.entry import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        # As a unit of systemd is told that ends with its terminal.
+        (signal.SIGTERM, signal.SIGHUP),
+        pytest.param((signal.SIGHUP, signal.SIGTERM), marks=pytest.mark.slow),
+        pytest.param((signal.SIGINT, signal.SIGINT), marks=pytest.mark.slow),
+        pytest.param((signal.SIGTERM, signal.SIGINT), marks=pytest.mark.slow),
+    ],
+)
+def test_ended_while_it_reads_it_says_nothing_and_leaves_no_process(
+    files: list[str], tmp_path: Path, told: tuple[signal.Signals, ...]
+) -> None:
+    place = tmp_path / "tmp"
+    place.mkdir()
+    numbers = ",".join(str(int(number)) for number in told)
+    done = subprocess.run(
+        [sys.executable, "-c", TOLD_WHILE_READING, numbers, "rehearse", *files, "--for", "50s", "--factor", "1"],
+        env={**os.environ, "TMPDIR": str(place)},
+        capture_output=True,
+        text=True,
+        timeout=55.0,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (128 + told[0], "")
+    assert "rehearsing for about" in done.stderr.strip().splitlines()[-1]
+    assert not [*place.iterdir()]
+    assert holds_within(10.0, lambda: not [one for one in psutil.process_iter(["cmdline"]) if _names(one, place)])
+
+
+def _names(process: psutil.Process, place: Path) -> bool:
+    """Whether a folder at that place is among the words with which it was started."""
+    return any(str(place) in word for word in process.info["cmdline"] or ())
+
+
 def holds_within(seconds: float, holds: Callable[[], bool]) -> bool:
     until = time.monotonic() + seconds
     while not (found := holds()) and time.monotonic() < until:

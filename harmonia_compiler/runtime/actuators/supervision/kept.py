@@ -9,12 +9,10 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -37,6 +35,7 @@ from harmonia_compiler.runtime.actuators.supervision.refusing import (
 )
 from harmonia_compiler.runtime.actuators.supervision.tailing import lines_of, tail
 from harmonia_compiler.runtime.bundle import SUPERVISOR
+from harmonia_compiler.runtime.interruptions import put_off
 
 #: How often files are looked at, in seconds.
 _LOOK_EVERY_S = 0.1
@@ -108,7 +107,8 @@ class Kept(ABC):
             if is_kept(bundle.resolve(), run):
                 _check_asked(bundle, run, asked)
             else:
-                with _uninterrupted():
+                with put_off():
+                    # So that this command knows what it has started.
                     waited.begin(self._spawn(bundle.resolve(), run, asked))
             _await_ready(waited, timeout_s, watch)
         except (NotStarted, KeyboardInterrupt) as problem:
@@ -212,26 +212,6 @@ class Kept(ABC):
             )
         _spawned.append(keeper)
         return keeper
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Within, what would interrupt this command waits, so that it knows what it has started; then it is told."""
-    came: list[int] = []
-    before: dict[signal.Signals, Any] = {}
-    # Elsewhere than in the main thread nobody is interrupted.
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    heard = {number: handler for number, handler in before.items() if callable(handler)}
-    for number in heard:
-        signal.signal(number, lambda number, _: came.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in heard.items():
-            signal.signal(number, handler)
-        for each in came:
-            signal.raise_signal(each)
 
 
 def is_kept(bundle: Path, run: rundir.RunDirectory) -> bool:
