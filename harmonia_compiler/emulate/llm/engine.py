@@ -44,7 +44,7 @@ class Engine:
 
     @property
     def busy_ms(self) -> float:
-        """How long its steps have taken since it began or failed."""
+        """How long its steps have taken, also those before it failed."""
         return self._course.busy_ms
 
     @property
@@ -85,7 +85,8 @@ class Engine:
     def fail(self) -> None:
         """Lose all calls in progress and the KV cache, as a process does that dies; the engine can take other calls."""
         self.scheduler = Scheduler(self.scheduler.limits)
-        self._course = Course(self.scheduler, self._course.model)
+        # How long it works is counted from outside, where its failures are of no consequence.
+        self._course = Course(self.scheduler, self._course.model, busy_ms=self._course.busy_ms)
         lost, self._heard = self._heard, {}
         self._arm()
         for sequence, hear in lost.items():

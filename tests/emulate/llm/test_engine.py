@@ -130,6 +130,15 @@ async def test_a_failure_loses_what_is_in_progress_and_nothing_later() -> None:
     assert await answer(engine, Sequence(10, 2)) == [1, 2]
 
 
+async def test_what_it_worked_before_a_failure_stays_counted() -> None:
+    engine = Engine(LIMITS, Quick())
+    await answer(engine, Sequence(10, 5))
+    engine.fail()
+    assert engine.busy_ms == pytest.approx(5)
+    await answer(engine, Sequence(10, 3))
+    assert engine.busy_ms == pytest.approx(5 + 3)
+
+
 async def test_times_may_change_while_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a clock that the test moves until the times have changed: a pause of this machine is not a step."""
     loop = asyncio.get_running_loop()
