@@ -3,19 +3,18 @@
 Nothing here starts or stops a replica, so that their numbers stay; how calls are divided among them may change.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from harmonia_compiler.contract.bundle import Address, Endpoint, Endpoints, Service
-from harmonia_compiler.contract.decision import Said
 from harmonia_compiler.contract.plan import Plan, encode_plan
 from harmonia_compiler.emulate.simulate import steering
 from harmonia_compiler.report.document import Decision
 from harmonia_compiler.runtime.actuators.supervision.beside import last_words
 from harmonia_compiler.runtime.actuators.supervision.rundir import ADDRESS, ENDPOINTS
 from harmonia_compiler.runtime.bundle import PLAN, SERVICE
+from harmonia_compiler.runtime.controller import journal
 from harmonia_compiler.runtime.controller.controller import JOURNAL
 
 
@@ -38,7 +37,7 @@ def decided(bundle: Path, began_s: float, factor: float) -> tuple[Decision, ...]
     """What the controller did, by the time that is rehearsed; the requests began at that second of the epoch."""
     return tuple(
         Decision((said.at - began_s) * 1000.0 / factor, one.about or "division of calls", one.why)
-        for said in _journal(bundle / "run" / JOURNAL)
+        for said in journal.read(bundle / "run" / JOURNAL)
         for one in said.reasons
         if one.acted
     )
@@ -48,9 +47,3 @@ def idle(bundle: Path) -> str:
     """Why the controller did nothing in the end, as a note; empty where it said nothing."""
     said = last_words(bundle / "run")
     return "" if said is None else steering.last_words(said.reasons)
-
-
-def _journal(path: Path) -> Iterator[Said]:
-    if path.is_file():
-        for line in path.read_bytes().splitlines():
-            yield msgspec.json.decode(line, type=Said)

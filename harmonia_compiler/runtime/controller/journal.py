@@ -4,6 +4,7 @@ Whoever wants to know why nothing happened finds a line a minute of that, too.
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,19 @@ from harmonia_compiler.contract.decision import Said
 MOST_BYTES = 1 << 20
 #: How often it is written that nothing was done, in seconds.
 STILL_EVERY_S = 60.0
+
+
+def read(path: Path) -> Iterator[Said]:
+    """What a journal says, from what is left of the one before on."""
+    for each in (_before(path), path):
+        if each.is_file():
+            for line in each.read_bytes().splitlines():
+                yield msgspec.json.decode(line, type=Said)
+
+
+def _before(path: Path) -> Path:
+    """Where the journal before this one lies."""
+    return path.with_name(f"{path.name}.1")
 
 
 class Journal:
@@ -32,7 +46,7 @@ class Journal:
         self._path.parent.mkdir(mode=0o700, exist_ok=True)
         line = msgspec.json.encode(said) + b"\n"
         if self._size() + len(line) > self._most_bytes:
-            self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+            self._path.replace(_before(self._path))
         with os.fdopen(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as file:
             file.write(line)
         if is_still:

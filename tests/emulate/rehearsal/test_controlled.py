@@ -24,6 +24,15 @@ def test_what_was_done_is_told_by_the_time_that_is_rehearsed(tmp_path: Path) -> 
     )
 
 
+def test_what_was_done_before_the_journal_was_begun_anew_is_told_too(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    journal = Journal(tmp_path / "run" / JOURNAL, most_bytes=800)
+    for number in range(8):
+        journal.write(Said(float(number), number, (Reason("llm", acted=True, why="x" * 50),)), float(number))
+    assert [one.at_ms for one in decided(tmp_path, 0.0, 1.0)] == [1000.0 * number for number in range(8)]
+    assert len((tmp_path / "run" / JOURNAL).read_bytes().splitlines()) < 8
+
+
 def test_a_controller_that_said_nothing_did_nothing(tmp_path: Path) -> None:
     assert decided(tmp_path, 0.0, 1.0) == ()
     assert idle(tmp_path) == ""
