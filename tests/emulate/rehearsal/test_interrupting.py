@@ -50,7 +50,7 @@ async def reading(does: Callable[[], None]) -> None:
     transport, _ = await asyncio.get_running_loop().create_connection(lambda: Reading(does), sock=ours)
     try:
         theirs.sendall(b"1")
-        await asyncio.sleep(30.0)
+        await asyncio.Event().wait()
     finally:
         transport.close()
         theirs.close()
@@ -98,7 +98,7 @@ def test_what_comes_before_the_first_step_ends_it(pair: Pair) -> None:
         press(*pair)
         return uvloop.new_event_loop()
 
-    assert ended_by(asyncio.sleep(30.0), made) == pair[0]
+    assert ended_by(asyncio.Event().wait(), made) == pair[0]
 
 
 @pytest.mark.parametrize("pair", PAIRS)
@@ -133,7 +133,7 @@ def test_a_loop_that_waits_for_nothing_ends_too() -> None:
     async def idle() -> None:
         loop.append(asyncio.get_running_loop())
         threading.Thread(target=press, args=(signal.SIGTERM,)).start()
-        await asyncio.sleep(30.0)
+        await asyncio.Event().wait()
 
     loop: list[asyncio.AbstractEventLoop] = []
     assert ended_by(idle()) == signal.SIGTERM
