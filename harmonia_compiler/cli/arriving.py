@@ -100,7 +100,8 @@ def _shares(
             part = float(share or 1) if share.isascii() else 0.0
         except ValueError:
             part = 0.0
-        if not name or not 0.0 < part < math.inf:
+        # The name is sent in a header.
+        if not (name and name.isprintable()) or not 0.0 < part < math.inf:
             raise click.BadParameter(f"{written!r} is not NAME=SHARE with a share above 0", context, parameter)
         if name in shares:
             raise click.BadParameter(f"{name} is given twice", context, parameter)

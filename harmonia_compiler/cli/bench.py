@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from harmonia_compiler.cli.reporting import counted, html_option, print_report, 
 from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.contract.objective import Objective, bound_ms, parse_objectives
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.kinds.http import KEY, KEY_FORM
 from harmonia_compiler.report.building import measured
 from harmonia_compiler.report.document import Report
 from harmonia_compiler.report.measures import Window
@@ -206,9 +208,16 @@ _ONE_A_LINE = "give a text file with a question on each line"
 
 
 def _key(name: str) -> str:
-    key = os.environ.get(name)
+    """The key that a variable of the environment holds, without the blanks and line ends around it.
+
+    A file of variables may end each line in a way that its reader keeps. Raises Rejected for what no header holds.
+    """
+    key = os.environ.get(name, "").strip()
     if not key:
-        raise click.UsageError(f"the environment has no variable {name}")
+        raise click.UsageError(f"the environment has no variable {name}, or nothing in it")
+    if not re.fullmatch(KEY, key):
+        message = f"what the environment's variable {name} holds is no key that can be sent"
+        raise Rejected([Diagnostic("E1324", message, help=f"a key consists of {KEY_FORM}: set {name} anew")])
     return key
 
 

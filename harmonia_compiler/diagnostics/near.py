@@ -19,7 +19,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     shortest that begins with the name comes last. Capitals make no difference.
     """
     meant = name.lower()
-    others = set(known) - {name}
+    others = {other for other in known if len(other) <= _LONGEST} - {name}
     longer = sorted((other for other in others if other.lower().startswith(meant)), key=lambda one: (len(one), one))
     begun = next((other for other in longer if not other[len(name) : len(name) + 1].isalnum()), None)
     if begun is not None and len(name) >= _SHORTEST_BEGINNING:
@@ -54,7 +54,12 @@ def listed(names: Iterable[str], most: int = 8) -> str:
     """Names for a sentence: `a`, `b`, `c`, and how many more."""
     every = names if isinstance(names, Collection) else [*names]
     more = f" and {len(every) - most} more" if len(every) > most else ""
-    return ", ".join(f"`{name}`" for name in islice(every, most)) + more
+    return ", ".join(f"`{_cut(name)}`" for name in islice(every, most)) + more
+
+
+def _cut(name: str) -> str:
+    """A name as far as it may be one: what others list may be of any length."""
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
 
 
 def _slips(one: str, other: str, most: int) -> int:

@@ -23,6 +23,9 @@ _HOST = rf"(?:\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]|[^{_BLANK}/?#@:\[\]\\]+)"
 #: The URLs that a service may have. One that no client could read is found while checking.
 URL = rf"https?://(?:[^{_BLANK}/?#@\[\]\\]*@)?{_HOST}(?::{_PORT})?(?:[/?#][^{_BLANK}]*)?"
 
+#: A key as it stands in a header.
+KEY, KEY_FORM = "[!-~]+", "letters, digits and signs of ASCII, without blanks"
+
 #: Where somebody else's service is, and how it knows us.
 SERVICE_SETTINGS = (
     Setting(
@@ -40,8 +43,8 @@ SERVICE_SETTINGS = (
         "a key, sent as a bearer token",
         late=True,
         confidential=True,
-        pattern="[!-~]+",
-        form="letters, digits and signs of ASCII, without blanks",
+        pattern=KEY,
+        form=KEY_FORM,
     ),
 )
 

@@ -37,6 +37,19 @@ PIPELINES: dict[str, dict[str, Any]] = {
         "classes": [{"name": "urgent", "weight": 1.0}, {"name": "slow", "weight": 1.0}],
     },
 }
+#: Pipelines that answer in one piece, and not as a gateway does.
+NATIVE: dict[str, dict[str, Any]] = {
+    "untold": {"passages": []},
+    "endless": {"value": "One", "timings": {"stages": [{"component": "answer", "service_ms": 1e308}]}},
+    "backwards": {"value": "One", "timings": {"stages": [{"component": "answer", "service_ms": -1.0}]}},
+    "counted": {"value": "One", "usage": {"prompt_tokens": -1}},
+}
+PIPELINES |= {name: {"parameters": [{"name": "question", "type": "text", "required": True}]} for name in NATIVE}
+#: Models that answer in one piece, which no answer is made of.
+ODD: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "counting": {"choices": [{"message": {}}], "usage": {"completion_tokens": 10**400}},
+}
 MODELS = (
     "fine",
     "full",
@@ -53,7 +66,12 @@ MODELS = (
     "overdue",
     "large",
     "large error",
+    "nothing",
+    "nothing streamed",
+    "counting",
 )
+#: What is asked for by a key of its name is answered so in place of a list of models.
+ELSEWHERE = {"unread": "http://[", "file": "file:///etc/passwd"}
 
 
 class Service:
@@ -72,9 +90,14 @@ class Service:
         self.line: asyncio.Lock | None = None
 
     async def models(self, request: Request) -> Response:
-        if request.headers.get("authorization") == "Bearer large":
+        key = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if key == "large":
             return _large({"data": [{"id": "fine"}]}, 17 << 20)
-        if request.headers.get("authorization") == "Bearer wrong":
+        if key in ELSEWHERE:
+            return Response(status_code=302, headers={"location": ELSEWHERE[key]})
+        if key == "long":
+            return JSONResponse({"data": [{"id": letter * 100_000} for letter in "xy"]})
+        if key == "wrong":
             return JSONResponse({"error": {"message": "no"}}, 401)
         listed = [{"id": name, "object": "model"} for name in MODELS]
         return JSONResponse({"data": [*listed, *({"id": name, **more} for name, more in PIPELINES.items())]})
@@ -84,6 +107,8 @@ class Service:
         self.seen.append((dict(request.headers), body))
         assert request.client is not None
         self.ports.add(request.client.port)
+        if body["model"] in ODD:
+            return JSONResponse(ODD[body["model"]])
         match body["model"]:
             case "full":
                 return JSONResponse({"error": {"message": "no room", "code": "queue_full"}}, 503)
@@ -108,6 +133,9 @@ class Service:
         )
 
     async def chunks(self, model: str) -> AsyncIterator[bytes]:
+        if model == "nothing streamed":
+            yield b"data: {}\n\ndata: [DONE]\n\n"
+            return
         if model == "line":
             self.line = self.line or asyncio.Lock()
             async with self.line:
@@ -130,6 +158,8 @@ class Service:
 
     async def native(self, request: Request) -> Response:
         self.seen.append((dict(request.headers), await request.json()))
+        if request.path_params["name"] in NATIVE:
+            return JSONResponse(NATIVE[request.path_params["name"]])
 
         async def events() -> AsyncIterator[bytes]:
             yield _event({"type": "text", "text": "One"})

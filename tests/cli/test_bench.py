@@ -84,6 +84,9 @@ def test_what_came_back_is_reported(url: str, service: Service, capsys: pytest.C
         ("large", "failed", "a body is larger than 1048576 bytes"),
         # What it says at its end is not read.
         ("large error", "failed", "500"),
+        ("nothing", "failed", "the answer is not of this route"),
+        ("nothing streamed", "failed", "the answer is not of this route"),
+        ("counting", "failed", "the answer is not of this route, at `$.usage.completion_tokens`"),
     ],
 )
 def test_every_way_to_fail_is_told_apart(
@@ -97,6 +100,22 @@ def test_every_way_to_fail_is_told_apart(
     assert found["reasons"] == [[outcome, reason, 19]]
     assert (found["attainment"], found["goodput_rps"], found["latency"]) == (0.0, 0.0, None)
     assert not found["kept"][0]["met"]
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "place"),
+    [
+        ("untold", ""),
+        ("endless", ", at `$.timings.stages[0].service_ms`"),
+        ("backwards", ", at `$.timings.stages[0].service_ms`"),
+        ("counted", ", at `$.usage.prompt_tokens`"),
+    ],
+)
+def test_what_no_gateway_answers_is_no_answer(
+    url: str, capsys: pytest.CaptureFixture[str], pipeline: str, place: str
+) -> None:
+    found = bench(capsys, url, "--model", pipeline, *SHORT, "--native")["groups"][0]["figures"]
+    assert found["reasons"] == [["failed", f"the answer is not of this route{place}", 19]]
 
 
 @pytest.mark.parametrize(("model", "more"), [("plain", []), ("fine", ["--no-stream"])])
@@ -282,6 +301,50 @@ def test_mistakes(
     assert f"error[{code}]" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("around", ["\r", "\n", " \r\n"], ids=["return", "line", "both"])
+def test_a_key_may_have_the_end_of_its_line(
+    url: str, service: Service, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, around: str
+) -> None:
+    monkeypatch.setenv("KEY", f"secret{around}")
+    bench(capsys, url, "--model", "fine", *SHORT, "--api-key-env", "KEY")
+    assert service.seen[0][0]["authorization"] == "Bearer secret"
+
+
+@pytest.mark.parametrize(
+    "key", ["sec\nret", "sec\r\nx-other: 1", "sec ret", "sec\x01ret", "sécret", "sec\udcffret"], ids=ascii
+)
+def test_what_no_header_holds_is_no_key_and_not_shown(
+    url: str, service: Service, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("KEY", key)
+    assert run(["bench", url, "--model", "fine", *SHORT, "--api-key-env", "KEY"]) == DIAGNOSTICS
+    out, err = capsys.readouterr()
+    assert "error[E1324]: what the environment's variable KEY holds" in err
+    assert "sec" not in out + err
+    assert not service.seen
+
+
+@pytest.mark.parametrize("key", ["unread", "file"])
+def test_where_a_service_redirects_to_is_not_what_was_given(
+    url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("KEY", key)
+    assert run(["bench", url, *SHORT, "--api-key-env", "KEY"]) == DIAGNOSTICS
+    assert f"error[E1321]: {url}/v1/models redirects to what is no address" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [(), ("--model", "xxx")], ids=["any", "one"])
+def test_names_of_any_length_are_told_as_far_as_they_are_names(
+    url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("KEY", "long")
+    assert run(["bench", url, *SHORT, "--api-key-env", "KEY", *arguments]) == DIAGNOSTICS
+    err = capsys.readouterr().err
+    assert "error[E1323]" in err
+    assert "xxx" in err
+    assert len(err) < 1000
+
+
 def test_a_list_of_models_is_read_as_far_as_it_may_be_one(
     url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,6 +378,8 @@ def test_nobody_there(address: str, capsys: pytest.CaptureFixture[str]) -> None:
         ["--rate", "5", "--class", "a=0"],
         ["--rate", "5", "--class", "a=\u0665"],
         ["--rate", "5", "--class", "a", "--class", "a"],
+        ["--rate", "5", "--class", "a\nb=1"],
+        ["--rate", "5", "--class", "a\x01b=1"],
         ["--rate", "5", "--slo", "fast"],
         ["--rate", "5", "--slo", "p\u0669\u0665 latency <= 1 s"],
         ["--rate", "5", "--api-key-env", "NO_SUCH_VARIABLE"],

@@ -28,6 +28,8 @@ from tests.executed import executed
         ("zebra", [], None),
         ("x" + "a" * 99, ["y" + "a" * 99], "y" + "a" * 99),
         ("x" + "a" * 100, ["y" + "a" * 100], None),
+        ("aaa", ["a" * 101, "aaaaaaa"], "aaaaaaa"),
+        ("aaa", ["a" * 101], None),
     ],
 )
 def test_few_slips_or_a_beginning(name: str, known: list[str], meant: str | None) -> None:
@@ -66,3 +68,4 @@ def test_in_a_sentence() -> None:
     assert suggestion("serach", ["search"], "otherwise") == "did you mean `search`?"
     assert suggestion("zebra", ["search"], "otherwise") == "otherwise"
     assert listed(["a", "b", "c"], most=2) == "`a`, `b` and 1 more"
+    assert listed(["a" * 101, "b" * 100]) == f"`{'a' * 100}…`, `{'b' * 100}`"

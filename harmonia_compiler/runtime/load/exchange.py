@@ -17,6 +17,8 @@ from harmonia_compiler.runtime.load.target import reason_of
 
 #: For how long the end of a response may follow the end of its answer, in seconds.
 _LINGER_S = 1.0
+#: What answers is no service, or not one of this route.
+_OTHER = "the answer is not of this route"
 #: What fails for lack of something of this machine's, not of the service's.
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM})
 OURS = "this machine: "
@@ -35,6 +37,7 @@ class Seen:
     tokens_out: int | None = None
     stages: tuple[StageTime, ...] = ()
     answer_tokens: int | None = None
+    answers: bool = False
     pieces: int = 0
 
 
@@ -60,8 +63,11 @@ async def ask(session: aiohttp.ClientSession, route: Route, asking: Asking, cloc
         _end(seen, clock(), Outcome.CANCELLED, "cut off by the end of the run")
     except Oversized as problem:
         _end(seen, clock(), Outcome.FAILED, str(problem))
+    except msgspec.ValidationError as problem:
+        _, _, place = str(problem).rpartition(" - at ")
+        _end(seen, clock(), Outcome.FAILED, f"{_OTHER}, at {place}" if place.startswith("`") else _OTHER)
     except msgspec.MsgspecError:
-        _end(seen, clock(), Outcome.FAILED, "the answer is not of this route")
+        _end(seen, clock(), Outcome.FAILED, _OTHER)
     except (aiohttp.ClientError, OSError) as problem:
         system = problem.os_error if isinstance(problem, aiohttp.ClientConnectorError) else problem
         is_ours = isinstance(system, OSError) and system.errno in _OURS
@@ -85,7 +91,7 @@ async def _exchange(
         else:
             told = route.told(await body_of(response))
             _take(told, seen)
-            _end(seen, clock(), *(told.failed or (Outcome.OK, "")))
+            _end(seen, clock(), *(told.failed or _complete(seen)))
 
 
 async def _said(response: aiohttp.ClientResponse) -> bytes:
@@ -101,7 +107,7 @@ async def _stream(response: aiohttp.ClientResponse, route: Route, clock: Callabl
     async for chunk in response.content.iter_any():
         for raw in events.feed(chunk):
             if raw == DONE:
-                _end(seen, clock(), Outcome.OK, "")
+                _end(seen, clock(), *_complete(seen))
                 return
             told = route.told(raw)
             # An answer that leaves as a whole is its own first text.
@@ -112,6 +118,11 @@ async def _stream(response: aiohttp.ClientResponse, route: Route, clock: Callabl
                 _end(seen, clock(), *told.failed)
                 return
     _end(seen, clock(), Outcome.FAILED, "the stream ended without [DONE]")
+
+
+def _complete(seen: Seen) -> tuple[Outcome, str]:
+    """How a request ended whose response was read to its end: there may have been no answer in it."""
+    return (Outcome.OK, "") if seen.answers else (Outcome.FAILED, _OTHER)
 
 
 def _end(seen: Seen, at: float, outcome: Outcome, reason: str) -> None:
@@ -125,4 +136,5 @@ def _take(told: Told, seen: Seen) -> None:
     seen.tokens_out = seen.tokens_out if told.tokens_out is None else told.tokens_out
     seen.stages = told.stages or seen.stages
     seen.answer_tokens = seen.answer_tokens if told.answer_tokens is None else told.answer_tokens
+    seen.answers = seen.answers or told.answers
     seen.pieces += told.text

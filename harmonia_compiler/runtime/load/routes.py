@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
+from msgspec import UNSET, Meta
 
+from harmonia_compiler.contract.chat import Chunk, Counted
 from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.report.observation import Outcome, StageTime
@@ -23,11 +25,13 @@ _MOST_REASON = 60
 class Told:
     """What one event says: that a piece of text came, how the request ended, and what it took.
 
-    `ended` is that all of an answer's text is there, pieces of which came before or did not. Tokens are those of all
-    models that worked on the request, `answer_tokens` those of the streamed text.
+    `answers` is that it is an answer or a piece of one, be it without text; `ended` that all of an answer's text is
+    there, pieces of which came before or did not. Tokens are those of all models that worked on the request,
+    `answer_tokens` those of the streamed text.
     """
 
     text: bool = False
+    answers: bool = False
     failed: tuple[Outcome, str] | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
@@ -52,27 +56,6 @@ class Route(Protocol):
         ...
 
 
-class _Usage(msgspec.Struct, frozen=True):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-
-
-class _Text(msgspec.Struct):
-    content: str | None = None
-    reasoning_content: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    delta: _Text | None = None
-    message: _Text | None = None
-
-
-class _Chunk(msgspec.Struct):
-    choices: tuple[_Choice, ...] = ()
-    usage: _Usage | None = None
-    error: Any = None
-
-
 class ChatRoute:
     """OpenAI's chat completions."""
 
@@ -94,21 +77,25 @@ class ChatRoute:
 
     def told(self, raw: bytes) -> Told:
         """A chunk, a completion or an error."""
-        chunk = decode_document(raw, _Chunk)
+        chunk = decode_document(raw, Chunk)
         if chunk.error is not None:
             return Told(failed=broken_off(raw))
         parts = [part for choice in chunk.choices for part in (choice.delta, choice.message) if part is not None]
-        usage = chunk.usage or _Usage()
+        usage = chunk.usage or Counted()
         has_text = any(part.content or part.reasoning_content for part in parts)
-        return Told(has_text, tokens_in=usage.prompt_tokens, tokens_out=usage.completion_tokens)
+        return Told(has_text, bool(chunk.choices), tokens_in=usage.prompt_tokens, tokens_out=usage.completion_tokens)
+
+
+#: A time in milliseconds, of which many can be added up. Nothing that is served takes a lifetime.
+_Ms = Annotated[float, Meta(ge=0.0, le=1e12)]
 
 
 class _Stage(msgspec.Struct):
     component: str
-    queue_ms: float | None = None
-    service_ms: float | None = None
-    ttft_ms: float | None = None
-    usage: _Usage = _Usage()
+    queue_ms: _Ms | None = None
+    service_ms: _Ms | None = None
+    ttft_ms: _Ms | None = None
+    usage: Counted = Counted()
 
 
 class _Timings(msgspec.Struct):
@@ -118,9 +105,9 @@ class _Timings(msgspec.Struct):
 class _Event(msgspec.Struct):
     type: str = "result"
     text: str = ""
-    value: Any = None
+    value: Any = UNSET
     timings: _Timings | None = None
-    usage: _Usage | None = None
+    usage: Counted | None = None
     error: Any = None
 
 
@@ -144,7 +131,7 @@ class NativeRoute:
         event = decode_document(raw, _Event)
         if event.error is not None:
             return Told(failed=broken_off(raw))
-        usage = event.usage or _Usage()
+        usage = event.usage or Counted()
         calls = event.timings.stages if event.timings else ()
         # A call that was cancelled has no end.
         ended = [one for one in calls if one.service_ms is not None]
@@ -153,7 +140,8 @@ class NativeRoute:
         streamed = [one.usage.completion_tokens for one in ended if one.ttft_ms is not None]
         answer = streamed[-1] if streamed else None
         counts = usage.prompt_tokens, usage.completion_tokens
-        return Told(bool(event.text), None, *counts, stages, answer, ended=isinstance(event.value, str))
+        is_result = event.value is not UNSET
+        return Told(bool(event.text), is_result, None, *counts, stages, answer, ended=isinstance(event.value, str))
 
 
 def failure(status: int, body: bytes) -> tuple[Outcome, str]:

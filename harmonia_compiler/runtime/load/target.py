@@ -109,6 +109,8 @@ async def _listed(session: aiohttp.ClientSession, url: str, model: str | None) -
                 )
                 _reject("E1321", f"{where} answers {response.status}", help_ or "check the URL")
             body = await body_of(response, _MOST_LISTED_BYTES)
+    except (aiohttp.InvalidUrlRedirectClientError, aiohttp.NonHttpUrlRedirectClientError):
+        _reject("E1321", f"{where} redirects to what is no address of a service", "check the URL")
     except (aiohttp.InvalidURL, UnicodeError):
         # A host's name that is too long is found out where it is written as names are in the network.
         _reject("E1321", f"`{url}` is no address", "write it as http://HOST:PORT")

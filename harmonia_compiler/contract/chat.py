@@ -1,0 +1,56 @@
+"""What an OpenAI-compatible server says in a chat, as far as those read it who measure one.
+
+They read servers of anybody's: what they do not need may be absent or anything. Numbers that no server means are none,
+since figures are made of them.
+"""
+
+from collections.abc import AsyncIterable
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from harmonia_compiler.contract.sse import Oversized
+
+#: A number of tokens; larger ones are no sum that somebody counted, and floats do not tell them apart.
+Tokens = Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """The tokens of a request and of its answer, as far as the server says them."""
+
+    prompt_tokens: Tokens | None = None
+    completion_tokens: Tokens | None = None
+
+
+class Said(msgspec.Struct, frozen=True):
+    """A message, or a piece of it. Of a piece it matters what is there at all."""
+
+    role: Any = UNSET
+    content: str | UnsetType | None = UNSET
+    reasoning_content: str | None = None
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """An answer, or a piece of it: a `delta`."""
+
+    delta: Said | None = None
+    message: Said | None = None
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """An event of a streamed answer, or a whole one: they differ in what their choices hold."""
+
+    choices: tuple[Choice, ...] = ()
+    usage: Counted | None = None
+    error: Any = None
+
+
+async def gathered(chunks: AsyncIterable[bytes], most_bytes: int) -> bytes:
+    """A body that comes in chunks, of which no more than that many bytes are kept. Raises Oversized."""
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > most_bytes:
+            raise Oversized(f"a body is larger than {most_bytes} bytes")
+    return bytes(body)
