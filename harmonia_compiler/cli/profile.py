@@ -155,7 +155,8 @@ async def _measure(url: str, model: str, assumed: Limits, repeats: int, ran: Ran
         found = await facts(url, model, assumed)
         async with asking(url, model) as asker:
             observations = await observe(asker, found.limits, sweep_for(found.limits, repeats), _tell)
-    except (NotAsked, OSError, aiohttp.ClientError, TimeoutError) as problem:
+    # A host's name that is too long is found out where it is written as names are in the network.
+    except (NotAsked, OSError, aiohttp.ClientError, TimeoutError, UnicodeError) as problem:
         help = "give the URL of an engine that runs and streams `/v1/chat/completions`, without a path"
         why = str(problem) or type(problem).__name__
         raise Rejected([Diagnostic("E1202", f"{url} cannot be measured: {why}", help=help)]) from problem
@@ -168,7 +169,8 @@ def _tell(what: str) -> None:
 
 
 def _print(profile: MeasuredProfile) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    # The model's name and the engine's version are somebody else's words.
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False, emoji=False)
     table = Table("what", "measured", "fitted", "off by", title=f"{profile.model} on {profile.engine}", box=SIMPLE)
     for seen in profile.observations:
         error = seen.fitted_ms / seen.measured_ms - 1.0

@@ -6,15 +6,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import aiohttp
 import msgspec
+from msgspec import UNSET
 
+from harmonia_compiler.contract.chat import Choice, Chunk, Counted
 from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.launch import KEEP_ALIVE_S
 from harmonia_compiler.contract.sse import DONE, EventParser, Oversized
+from harmonia_compiler.profile.limits import MOST_CONTEXT
 
+#: How much of what an engine says of its failure is told, in bytes.
+_MOST_SAID = 300
 _WORDS = ("river", "stone", "garden", "window", "paper", "winter", "market", "button", "silver", "copper", "forest")
 
 
@@ -74,30 +78,37 @@ class Asker:
         }
         sent = perf_counter() * 1000
         came: list[float] = []
-        usage: dict[str, Any] = {}
+        usage = Counted()
         async with self._session.post(f"{self._url}/v1/chat/completions", json=body) as response:
             if response.status != 200:
-                raise NotAsked(f"it answered {response.status}: {(await response.text())[:300]}")
-            async for event in _events(response):
-                usage = event.get("usage") or usage
-                if event.get("choices") and _is_token(event["choices"][0].get("delta", {})):
+                said = (await response.content.read(_MOST_SAID)).decode(errors="replace")
+                raise NotAsked(f"it answered {response.status}: {said}")
+            async for chunk in _chunks(response):
+                usage = chunk.usage or usage
+                if chunk.choices and _is_token(chunk.choices[0]):
                     came.append(perf_counter() * 1000)
                     if begun is not None:
                         begun.set()
-        if usage.get("completion_tokens") != answer:
-            said = usage.get("completion_tokens", "no number of")
-            raise NotAsked(f"it was asked for {answer} tokens and counted {said} tokens")
+        if usage.completion_tokens != answer:
+            raise NotAsked(f"it was asked for {answer} tokens and counted {_number_of(usage.completion_tokens)}")
         if not came:
             raise NotAsked("it streamed nothing")
-        return Heard(sent, tuple(came), int(usage["prompt_tokens"]))
+        prompt = usage.prompt_tokens
+        if prompt is None or not 0 < prompt <= MOST_CONTEXT:
+            raise NotAsked(f"it was sent a prompt of {words} words and counted {_number_of(prompt)}")
+        return Heard(sent, tuple(came), prompt)
 
 
-def _is_token(delta: dict[str, Any]) -> bool:
+def _number_of(tokens: int | None) -> str:
+    return f"{'no number of' if tokens is None else tokens} tokens"
+
+
+def _is_token(choice: Choice) -> bool:
     """Whether a piece is a token's: the first of all says who speaks, and some engines' last one how it ended."""
-    return "content" in delta and "role" not in delta
+    return choice.delta is not None and choice.delta.content is not UNSET and choice.delta.role is UNSET
 
 
-async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
+async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[Chunk]:
     events = EventParser()
     async for chunk in response.content.iter_any():
         try:
@@ -109,14 +120,14 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, A
                 yield _decoded(data)
 
 
-def _decoded(data: bytes) -> dict[str, Any]:
+def _decoded(data: bytes) -> Chunk:
     try:
-        event = decode_document(data, dict[str, Any])
-    except msgspec.MsgspecError:
-        raise NotAsked(f"it streamed what is no JSON object: {data[:80]!r}") from None
-    if "error" in event:
-        raise NotAsked(f"it streamed an error: {data[:300]!r}")
-    return event
+        chunk = decode_document(data, Chunk)
+    except msgspec.MsgspecError as problem:
+        raise NotAsked(f"it streamed what is no piece of an answer: {data[:80]!r}: {problem}") from None
+    if chunk.error is not None:
+        raise NotAsked(f"it streamed an error: {data[:_MOST_SAID]!r}")
+    return chunk
 
 
 @asynccontextmanager

@@ -9,6 +9,8 @@ from harmonia_compiler.kinds.llm import context_length
 from harmonia_compiler.kinds.vllm import step_tokens
 from harmonia_compiler.profile.memory import memory_of, precision_of
 
+#: The contexts that an engine is measured with, in tokens: a sweep needs some room, and no model has so many.
+LEAST_CONTEXT, MOST_CONTEXT = 64, 2**24
 #: Tokens in a block of vLLM's KV cache where nobody says otherwise.
 _BLOCK, _CPU_BLOCK = 16, 128
 

@@ -1,6 +1,7 @@
 """What is said of an engine whose streams are not those of an engine."""
 
 import asyncio
+import json
 
 import pytest
 from aiohttp import web
@@ -10,15 +11,38 @@ import harmonia_compiler.profile.asking
 from harmonia_compiler.contract.sse import END, EVENT_LIMIT, event
 from harmonia_compiler.profile.asking import NotAsked, asking
 
+TOKEN = {"choices": [{"delta": {"content": "a"}}]}
+
+
+def _counted(prompt: object) -> bytes:
+    """An answer of one token to a prompt of so many."""
+    usage = {"prompt_tokens": prompt, "completion_tokens": 1}
+    return b"data: " + json.dumps(TOKEN | {"usage": usage}).encode() + b"\n\n" + END
+
 
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (b'data: {"choices"\n\n', "no JSON object"),
-        (b"data: [1]\n\n", "no JSON object"),
+        (b'data: {"choices"\n\n', "ends in the middle"),
+        (b"data: [1]\n\n", "Expected `object`, got `array`"),
+        (b"data: " + b'{"choices": ' + b"[" * 90_000 + b"]" * 90_000 + b"}\n\n", "`object`, got `array`"),
+        (b'data: {"other": ' + b"[" * 90_000 + b"]" * 90_000 + b"}\n\n", "nested too deeply"),
+        (b'data: {"choices": [{"delta": {"content": "\xff"}}]}\n\n', "not UTF-8"),
         (b'data: {"error": "out of memory"}\n\n', "an error"),
         (b"data: " + b"x" * (EVENT_LIMIT + 8), "larger than"),
+        (event({"choices": [5]}), r"`\$\.choices\[0\]`"),
+        (event({"choices": {"a": 1}}), "`\\$.choices`"),
+        (event(TOKEN | {"usage": 5}), "`\\$.usage`"),
+        (event(TOKEN | {"usage": {"completion_tokens": 1}}) + END, "16 words and counted no number of tokens"),
+        (_counted(None), "16 words and counted no number of tokens"),
+        (_counted("x"), "prompt_tokens"),
+        (_counted(10**400), "prompt_tokens"),
+        (_counted(-1), "prompt_tokens"),
+        (_counted(2**40), f"16 words and counted {2**40} tokens"),
+        (_counted(0), "16 words and counted 0 tokens"),
+        (event(TOKEN), "asked for 1 tokens and counted no number of tokens"),
     ],
+    ids=lambda part: ascii(part)[:40],
 )
 async def test_a_stream_that_is_no_answer_is_told(said: bytes, why: str) -> None:
     async def chat(_: web.Request) -> web.Response:
@@ -30,6 +54,33 @@ async def test_a_stream_that_is_no_answer_is_told(said: bytes, why: str) -> None
         with pytest.raises(NotAsked, match=why):
             async with asking(str(server.make_url("/")), "model"):
                 pass
+
+
+async def test_what_is_no_token_is_none_of_an_answer() -> None:
+    """A server may send pieces without anything in them, and what is an error may be null."""
+    said = event({"choices": [{"delta": None}], "error": None}) + event({"choices": [{}]}) + _counted(20)
+
+    async def chat(_: web.Request) -> web.Response:
+        return web.Response(body=said, content_type="text/event-stream")
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", chat)
+    async with TestServer(app) as server, asking(str(server.make_url("/")), "model") as asker:
+        heard = await asker.ask(8, 1)
+    assert (len(heard.came_ms), heard.prompt) == (1, 20)
+
+
+async def test_of_what_an_engine_says_of_its_failure_the_beginning_is_told() -> None:
+    async def chat(_: web.Request) -> web.Response:
+        return web.Response(body=b"out of \xff memory" * 100_000, status=500)
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", chat)
+    async with TestServer(app) as server:
+        with pytest.raises(NotAsked, match="it answered 500: out of \ufffd memory") as raised:
+            async with asking(str(server.make_url("/")), "model"):
+                pass
+    assert len(str(raised.value)) < 400
 
 
 async def test_a_connection_that_the_engine_may_have_closed_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,8 +137,16 @@ def test_nobody_at_the_url_is_a_diagnostic() -> None:
     assert codes(invoke("--url", "http://127.0.0.1:1", "--model", "m")) == ["E1202"]
 
 
-def test_a_url_that_is_none_is_a_diagnostic() -> None:
-    assert codes(invoke("--url", "somewhere", "--model", "m")) == ["E1202"]
+@pytest.mark.parametrize("url", ["somewhere", "http://[", f"http://{'a' * 300}"], ids=["none", "open", "long"])
+def test_a_url_that_is_none_is_a_diagnostic(url: str) -> None:
+    assert codes(invoke("--url", url, "--model", "m")) == ["E1202"]
+
+
+def test_what_an_engine_calls_itself_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = [Observation("[/a]", (StepLoad(10, 50.0),), 5.0, 1)]
+    limits = Limits(kv_blocks=400, step_tokens=256, sequences=4, context=600)
+    command_module._print(profile_of(seen, model="[b]", engine="[/c] :cat:", limits=limits, date="2026-01-02"))
+    assert "[b] on [/c] :cat:" in capsys.readouterr().out
 
 
 def test_another_model_at_the_url_is_a_diagnostic(running: str) -> None:
