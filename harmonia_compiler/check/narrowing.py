@@ -28,9 +28,10 @@ def narrow(test: tree.Expression, scope: Scope) -> tuple[Narrowed, Narrowed]:
             holds, fails = _compared(test, scope)
             return (holds, fails) if operator == "==" else (fails, _of_scope(holds, scope))
         case tree.Conjunction(operands=operands):
-            return _all(operands, scope), _any_of_one_name([narrow(part, scope)[1] for part in operands])
+            return _in_turn(operands, scope, holds=True)
         case tree.Disjunction(operands=operands):
-            return _any_of_one_name([narrow(part, scope)[0] for part in operands]), _none(operands, scope)
+            none, some = _in_turn(operands, scope, holds=False)
+            return some, none
     return {}, {}
 
 
@@ -64,19 +65,18 @@ def _of_scope(known: Narrowed, scope: Scope) -> Narrowed:
     return found
 
 
-def _all(operands: tuple[tree.Expression, ...], scope: Scope) -> Narrowed:
-    """Each part narrows what the ones before it left."""
-    known: dict[str, Type] = {}
-    for operand in operands:
-        known |= narrow(operand, Scope(scope, narrowed=dict(known)))[0]
-    return known
+def _in_turn(operands: tuple[tree.Expression, ...], scope: Scope, *, holds: bool) -> tuple[Narrowed, Narrowed]:
+    """What is known where all operands hold, or where none does, and what where one is not so.
 
-
-def _none(operands: tuple[tree.Expression, ...], scope: Scope) -> Narrowed:
+    Each is read once, with what those before it have left: of operands in each other there are many.
+    """
     known: dict[str, Type] = {}
+    others = []
     for operand in operands:
-        known |= narrow(operand, Scope(scope, narrowed=dict(known)))[1]
-    return known
+        like, unlike = narrow(operand, Scope(scope, narrowed=dict(known)))[:: 1 if holds else -1]
+        known |= like
+        others.append(unlike)
+    return known, _any_of_one_name(others)
 
 
 def _any_of_one_name(parts: list[Narrowed]) -> Narrowed:

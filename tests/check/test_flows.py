@@ -187,6 +187,29 @@ def test_label_types_meet_in_their_union_and_narrow_in_arms() -> None:
     assert '"a" | "x"' in show_flow(found)
 
 
+@pytest.mark.parametrize(
+    "narrowed",
+    [
+        'if n != "a" and n != "b" { return only(n) }',
+        'if not (n == "a" or n == "b") { return only(n) }',
+        'if n == "a" or n == "b" { return q }\nreturn only(n)',
+        'if n != "a" and k and n != "b" { return only(n) }',
+        'if k and n != "a" and (k or n != "c") and n != "b" { return only(n) }',
+    ],
+)
+def test_what_the_tests_before_have_left_is_left_of_a_label_together(narrowed: str) -> None:
+    application(
+        f"""
+        component only(n: "c") -> text = python("m:only")
+        pipeline p(q: text, k: bool) -> text {{
+            n = g(q)
+            {narrowed}
+            return q
+        }}
+        """.replace("return only(n)\n            return q", "return only(n)")
+    )
+
+
 def test_lists_records_and_fields() -> None:
     assert flow(
         's = step(q)\nreturn (all: many(q) + [s.thought, "x"] + [], done: s.done)', result="(all: [text], done: bool)"

@@ -183,6 +183,17 @@ def test_why_a_name_cannot_be_read_in_a_loop_is_not_forgotten(after: str) -> Non
     assert codes(pipeline(f"x = q\nrepeat up to 3 {{ x = each i in q: f(i) }} until ok(q)\n{after}")) >= {"E0323"}
 
 
+@pytest.mark.parametrize("asked", ["ok(q)", 'k == "a"', 'not (k != "a" or ok(q))'])
+@pytest.mark.parametrize("block", ["if TEST { return k }", "repeat up to 3 { k = kind(k) } until TEST"])
+def test_tests_within_tests_are_read_once_each(asked: str, block: str) -> None:
+    test = asked
+    for depth in range(40):
+        test = f"({test}) {'and' if depth % 2 else 'or'} ok(q)"
+    kind = 'component kind(q: text) -> "a" | "b" | "c" = small("{q}")\n'
+    body = f"k = kind(q)\n{block.replace('TEST', test)}\nreturn k"
+    assert not {code for code in codes(kind + pipeline(body)) if code.startswith("E")}
+
+
 def test_what_is_wrong_in_a_prompt_of_a_file_is_shown_at_its_place() -> None:
     Path("prompt.txt").write_text('"é {q}"\n日本 {r} {q} {q.a}"', encoding="utf-8")
     Path("a.rag").write_text(
