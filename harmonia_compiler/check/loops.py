@@ -20,7 +20,7 @@ from harmonia_compiler.check.answers import Choice, Taken, answered, chance, fir
 from harmonia_compiler.check.branches import share_of
 from harmonia_compiler.check.foregone import warn_of_foregone
 from harmonia_compiler.check.narrowing import is_impossible, narrow
-from harmonia_compiler.check.rounds import Before, Carried, Grown, Reader, Round, limit_of, most_labels, widened
+from harmonia_compiler.check.rounds import Before, Carried, Grown, Reader, Round, limit_of, most_growth, widened
 from harmonia_compiler.check.sameness import report_rounds
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.streaming import report_unstreamed
@@ -32,8 +32,8 @@ from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.flow.graph import EVEN, Written
 from harmonia_compiler.syntax import tree
 
-#: Each time that a block is read again, some type has grown, of each name once or twice and of labels one by one in
-#: each part that has any, or some name is known to be what cannot be read.
+#: Each time that a block is read again, some type has grown, of each name once or twice and part by part as its parts
+#: can, or some name is known to be what cannot be read.
 _MOST_READINGS = 12
 #: So many readings before the last one, a name whose labels still grow is taken to be any that the block binds it to,
 #: also on paths that return or where it is bound anew: as long as possible it is what it may be and no more.
@@ -68,10 +68,10 @@ class _Loop:
         self.begun = self.findings.mark()
 
     def read(self) -> tuple[Choice | int | None, bool]:
-        is_widened = False
+        most, is_widened = 0, False
         for reading in count():
             # Beyond as many, the block is read again only for names of which it becomes known that they cannot be read.
-            most = _MOST_READINGS + 3 * len(self.carried) + most_labels(self.statement, self.carried)
+            most = max(most, _MOST_READINGS + 3 * len(self.carried) + most_growth(self.statement, self.carried))
             if reading >= most - _LAST_READINGS and not is_widened:
                 self._widen()
                 is_widened = True

@@ -143,21 +143,25 @@ def _with_labels(of: Type, given: tree.Expression) -> Type:
     return of
 
 
-def most_labels(statement: tree.Repeat, carried: Sequence[Carried]) -> int:
-    """How often some part of what is handed on may be one label more after a round, by the texts and the rounds."""
+def most_growth(statement: tree.Repeat, carried: Sequence[Carried]) -> int:
+    """How often what is handed on may have grown after a round, by its parts, the texts in the block and the rounds.
+
+    A part that is a label may be one more each time, and in the end any text; an empty list may have items.
+    """
     texts = {node.value for part in statement.body for node, _ in tree.walk(part) if isinstance(node, tree.Text)}
-    parts = [labels for each in carried for labels in _label_parts(each.type)]
-    known = texts.union(*(of.labels for of in parts))
-    return min(len(parts) * len(known), MOST_ROUNDS)
+    parts = [part for each in carried for part in _growing_parts(each.type)]
+    known = texts.union(*(part.labels for part in parts if isinstance(part, Labels)))
+    most = sum(len(known) + 1 if isinstance(part, Labels) else 1 for part in parts)
+    return min(most, MOST_ROUNDS)
 
 
-def _label_parts(of: Type) -> list[Labels]:
-    """The parts of a type, or the type itself, that are labels."""
+def _growing_parts(of: Type) -> list[Labels | ListOf]:
+    """The parts of a type, or the type itself, that another round may find to be more: labels and empty lists."""
     match of:
-        case Labels():
+        case Labels() | ListOf(None):
             return [of]
         case ListOf(item) if item is not None:
-            return _label_parts(item)
+            return _growing_parts(item)
         case Record(fields):
-            return [labels for field in fields for labels in _label_parts(field.type)]
+            return [part for field in fields for part in _growing_parts(field.type)]
     return []

@@ -109,7 +109,7 @@ def shown(of: Type) -> str:
 
 
 def shown_apart(one: Type, other: Type) -> tuple[str, str]:
-    """Two types that do not meet, for a sentence: of those that are cut alike, the first part that does not."""
+    """Two types that differ, for a sentence: of those cut alike, the first part that does not meet, or is another."""
     here, there = shown(one), shown(other)
     if here != there:
         return here, there
@@ -118,13 +118,20 @@ def shown_apart(one: Type, other: Type) -> tuple[str, str]:
             here, there = shown_apart(item, other_item)
             return f"[{here}]", f"[{there}]"
         case Record(fields), Record(other_fields):
-            for field, other_field in zip(fields, other_fields, strict=False):
+            pairs = [*zip(fields, other_fields, strict=False)]
+            apart = next((pair for pair in pairs if _are_apart(*pair)), None)
+            apart = apart or next((pair for pair in pairs if pair[0] != pair[1]), None)
+            if apart is not None:
+                field, other_field = apart
                 if field.name != other_field.name:
                     return f"(…, {field.name}: …)", f"(…, {other_field.name}: …)"
-                if join(field.type, other_field.type) is None:
-                    here, there = shown_apart(field.type, other_field.type)
-                    return f"(…, {field.name}: {here}, …)", f"(…, {field.name}: {there}, …)"
+                here, there = shown_apart(field.type, other_field.type)
+                return f"(…, {field.name}: {here}, …)", f"(…, {field.name}: {there}, …)"
     return here, there
+
+
+def _are_apart(one: Field, other: Field) -> bool:
+    return one.name != other.name or join(one.type, other.type) is None
 
 
 class Types:

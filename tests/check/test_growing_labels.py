@@ -51,6 +51,7 @@ SHIFTED = ", ".join(f"{name}: {f'r.{PARTS[at - 1]}' if at else 'FIRST'}" for at,
 TURNS = """
 component ok(q: text) -> bool = python("m:ok")
 component kind(q: text) -> "y" | "z" = python("m:kind")
+component g(q: text) -> text = python("m:g")
 component of(k: "a" | "y" | "z") -> text = python("m:of")
 pipeline p(q: text) -> text {
     r = (START)
@@ -70,6 +71,19 @@ def test_each_part_of_a_record_may_be_one_label_more_after_a_round(first: str, t
     checked = check_files([path])
     assert [one for one in checked.found if one.code.startswith("E")] == []
     assert checked.application is not None
+
+
+@pytest.mark.parametrize(
+    ("start", "first"),
+    [("[]", "[g(q)]"), ("[]", "[[g(q)]]"), ("[]", "[kind(q)]"), ('"a"', "g(q)"), ('["a"]', "[g(q)]")],
+)
+def test_each_part_of_a_record_may_become_more_than_it_was_after_a_round(
+    start: str, first: str, tmp_path: Path
+) -> None:
+    starts = ", ".join(f"{name}: {start}" for name in PARTS)
+    source = TURNS.replace("START", starts).replace("SHIFTED", SHIFTED).replace("FIRST", first)
+    (path := tmp_path / "a.rag").write_text(source.replace("LAST", "kind(q)"))
+    assert [one for one in check_files([path]).found if one.code.startswith("E")] == []
 
 
 def test_items_of_a_list_may_be_one_label_more_after_a_round(tmp_path: Path) -> None:

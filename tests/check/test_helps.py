@@ -214,6 +214,7 @@ _ONE, _OTHER = _LONG.format("true"), _LONG.format("3")
     [
         (f"if ok(q) {{ r = {_ONE} }} else {{ r = {_OTHER} }}\nreturn r.answer", "E0311"),
         (f"r = {_ONE}\nrepeat up to 3 {{ r = {_OTHER} }}\nreturn r.answer", "E0324"),
+        (f"r = {_ONE[:-1]}, x: [])\nrepeat up to 3 {{ r = {_ONE[:-1]}, x: [r.x]) }}\nreturn r.answer", "E0324"),
         (f"r = [{_ONE}, {_OTHER}]\nreturn q", "E0315"),
         (f"r = [[{_ONE}], [{_OTHER}]]\nreturn q", "E0315"),
         (f"r = [{_ONE}] + [{_OTHER}]\nreturn q", "E0315"),
@@ -231,4 +232,4 @@ def test_types_that_are_cut_alike_are_told_apart(
     assert found.code == code
     one, other = (part for part in found.message.split("`") if "…" in part)
     assert one != other
-    assert "done: " in one + other
+    assert "done: " in one + other or "x: " in one + other
