@@ -51,6 +51,7 @@ def test_what_tools_write_is_read() -> None:
     ]
     written = "\n".join(pin.written for pin in parse_pins(text))
     assert parse_pins(written) == parse_pins(text)
+    assert parse_pins(text.replace("\r", "").replace("\n", "\r\n")) == parse_pins(text)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,13 @@ def test_what_is_no_pin_is_refused_at_its_line(line: str) -> None:
         parse_pins(f"# a lock\n\nnumpy==2\n{line}")
     assert raised.value.line == 4
     assert len(str(raised.value)) < 150
+
+
+@pytest.mark.parametrize("after", ["", "\nnumpy==2", "\\"], ids=["ends", "follows", "open"])
+def test_what_is_no_pin_is_refused_where_it_begins(after: str) -> None:
+    with pytest.raises(NotPinned) as raised:
+        parse_pins(f"# a lock\n\nnumpy==2 \\\n    --hash={HASH} \\\n    --hash=md5:00{after}")
+    assert raised.value.line == 3
 
 
 @pytest.mark.parametrize(

@@ -316,3 +316,52 @@ def test_what_is_cut_is_told_by_the_longest_that_is_known(tmp_path: Path) -> Non
     assert application is not None
     cut = make_plan(optimise(application), LAPTOP).cut
     assert cut == {"minilm": CutText(2000, 256), "pairs": CutText(1520, 512)}
+
+
+PARTS = """
+component minilm = embedder("all-MiniLM-L6-v2")
+component handbook = milvus("handbook", embedder: minilm, top_k: 4)
+component pairs = reranker("bge-reranker-base")
+component noted(question: text) -> bool = python("code:noted", takes: 1 ms, pure: false)
+pipeline joined(given: [passage ~ 1500 tokens] ~ 1, more: [passage ~ 10 tokens] ~ 30) -> [passage] {
+    sure = noted("a question")
+    return given + more
+}
+pipeline ask(question: text ~ QUESTION tokens, given: [passage ~ 1500 tokens] ~ 1, more: [passage ~ 10 tokens] ~ 30)
+-> [passage] {
+    load 0.01 rps
+    VALUE
+}
+"""
+#: Each list is made of the two before it, so that there are very many ways through them.
+LISTS = ("a0 = given", "a1 = more", *(f"a{at} = a{at - 2} + a{at - 1}" for at in range(2, 60)))
+CHAIN = "\n".join((*LISTS, "return pairs(question, a59)"))
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("tokens", "value", "cut"),
+    [
+        # As written, item by item.
+        (2000, 'return fuse(each one in [question, "Why?"]: handbook(one), top_k: 3)', {"minilm": CutText(2000, 256)}),
+        # What waits for a call that is not pure, and is made of others all the same.
+        (20, "return pairs(question, joined(given, more))", {"pairs": CutText(1520, 512)}),
+        # Nothing is read of what has no items, not even the question.
+        (600, "return pairs(question, each one in more where noted(one.text) ~ 0: one)", {}),
+        (
+            600,
+            "return pairs(question, each one in more where noted(one.text) ~ 0.1: one)",
+            {"pairs": CutText(610, 512)},
+        ),
+        (20, CHAIN, {"pairs": CutText(1520, 512)}),
+    ],
+    ids=["items", "waits", "empty", "few", "chain"],
+)
+def test_what_is_cut_is_known_by_what_a_list_is_made_of(
+    tmp_path: Path, tokens: int, value: str, cut: dict[str, CutText]
+) -> None:
+    text = PARTS.replace("QUESTION", str(tokens)).replace("VALUE", value)
+    (path := tmp_path / "ask.rag").write_text(text)
+    checked = check_files([path])
+    assert checked.application is not None, checked.found
+    assert make_plan(optimise(checked.application), LAPTOP).cut == cut
