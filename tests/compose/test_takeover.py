@@ -653,11 +653,12 @@ def test_containers_of_a_killed_keeper_are_looked_for_in_no_other_engine(
     assert actuator.status(bundle) == NOTHING_LEFT
 
 
+@pytest.mark.parametrize("is_found", [True, False])
 @pytest.mark.parametrize("field", ["ID", "Name", "DockerRootDir"])
-def test_engines_that_differ_in_one_thing_that_they_say_of_themselves_are_two(
-    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str
+def test_an_engine_is_another_by_its_id_or_where_nothing_is_found_by_all_that_it_says_of_itself(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str, *, is_found: bool
 ) -> None:
-    """Those on one host may have the same ID, and those of two hosts the same folder."""
+    """Two on one host may have the same ID, and those of two hosts the same folder; and hosts are named anew."""
     bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
 
     def answers(*others: str) -> None:
@@ -665,18 +666,22 @@ def test_engines_that_differ_in_one_thing_that_they_say_of_themselves_are_two(
         script = "".join(f"s|{{{{\\.{name}}}}}|{word}|g\n" for name, word in words.items())
         (taken.bin / "fields").write_text(script)
 
-    taken.say_lives()
-    (taken.bin / "go").touch()
     answers()
-    assert actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None)
+    taken.start(actuator, bundle)
     kill_keeper(taken.run)
     answers(field)
-    with pytest.raises(Rejected, match="E0922"):
-        actuator.stop(bundle)
-    assert [one.code for one in preflight(bundle, None, dict(os.environ)) if one.is_error] == ["E0922"]
-    assert not (taken.bin / "ended").exists()
-    answers()
+    if not is_found:
+        (taken.bin / "only").write_text("nobody's")
+    if field == "ID" or not is_found:
+        with pytest.raises(Rejected, match="E0922"):
+            actuator.stop(bundle)
+        assert [one.code for one in preflight(bundle, None, dict(os.environ)) if one.is_error] == ["E0922"]
+        assert not (taken.bin / "ended").exists()
+        answers()
+    else:
+        assert not [one for one in preflight(bundle, None, dict(os.environ)) if one.code == "E0922"]
     assert actuator.stop(bundle)
+    assert is_found == (taken.bin / "ended").exists()
     assert actuator.status(bundle) == NOTHING_LEFT
 
 

@@ -15,10 +15,21 @@ def last_engine(run: RunDirectory) -> str:
     return ""
 
 
+def is_another(said: str, answers: str, *, is_found: bool) -> bool:
+    """Whether the engine that answers is another than the one that said this of itself, as `Docker.engine` does.
+
+    Where our containers are found its ID alone tells: hosts are named anew, and its folder may be moved. Where none
+    are, it may be one of two that have the same ID, on one host or on a copied one.
+    """
+    if not said or answers in ("", said):
+        return False
+    return not is_found or answers.partition(" ")[0] != said.partition(" ")[0]
+
+
 def elsewhere(run: RunDirectory, docker: Docker, *, is_found: bool) -> list[Diagnostic]:
     """What speaks against seeing to them by an engine that answers, where they are in another, or nobody knows."""
     said = last_engine(run)
-    if said and docker.engine() not in ("", said):
+    if said and is_another(said, docker.engine(), is_found=is_found):
         message = f"the containers of `{run.path.parent.name}` are in another engine of Docker's than what answers here"
         step = (
             f"say the DOCKER_HOST or the context of the `up` that started them; if it is no more, remove `{run.path}`"
