@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from harmonia_compiler.check.comparisons import comparable, report_apart, report_free_text
-from harmonia_compiler.check.narrowing import is_impossible, narrow
+from harmonia_compiler.check.narrowing import is_impossible, may_narrow, narrow
 from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.unreached import report_unreached
@@ -103,7 +103,7 @@ def _comparison(values: "Values", given: tree.Comparison, scope: Scope) -> Value
         return None
     if not comparable(given, left.type, right.type, values.context):
         return None
-    if report_apart(given, left.type, right.type, scope, values.context):
+    if report_apart(given, left.type, right.type, scope, values.context) and may_narrow(given, scope):
         values.refused_test = True
     operator: Any = given.operator
     return Value(values.nodes.add(Compare(operator, left.position, right.position), Bool(), given.span), Bool())

@@ -40,6 +40,20 @@ def is_impossible(known: Narrowed) -> bool:
     return any(isinstance(of, Labels) and not of.labels for of in known.values())
 
 
+def may_narrow(test: tree.Expression, scope: Scope) -> bool:
+    """Whether a test that is refused may have been meant to narrow a name: one that has labels, or is unknown itself.
+
+    Of conditions within it this says nothing.
+    """
+    for side in (test.left, test.right) if isinstance(test, tree.Comparison) else (test,):
+        name = tree.bare(side)
+        if isinstance(name, tree.Reference):
+            binding = scope.find(name.name.text)
+            if binding is None or binding.value is None or isinstance(binding.value.type, Labels):
+                return True
+    return False
+
+
 def _compared(test: tree.Comparison, scope: Scope) -> tuple[Narrowed, Narrowed]:
     sides = (tree.bare(test.left), tree.bare(test.right))
     for one, other in (sides, sides[::-1]):

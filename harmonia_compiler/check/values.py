@@ -6,6 +6,7 @@ from typing import Any
 from harmonia_compiler.check.calling import read_call
 from harmonia_compiler.check.components import Components
 from harmonia_compiler.check.conditions import read_condition
+from harmonia_compiler.check.narrowing import may_narrow
 from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.check.program import Context, Declared, Unit
 from harmonia_compiler.check.regions import Limit, read_each, read_guarded
@@ -47,10 +48,10 @@ class Values:
     A value that is reported, or rests on one, is None, so that one mistake is reported once. Where the pipeline is
     not `complete`, an unknown name may have been bound in what could not be read. `nodes` are those of the block
     that is being read, `limit` the time that what is being read has at most, `impure` the pipelines that make
-    calls that are not pure. `at` is where the pipeline is declared. It is `doubtful` once a test was refused: nobody
-    knows then which labels it would have left, and so which paths there are. It `has_failed` where something is wrong
-    that may not be among the findings just now. It `rests_elsewhere` once it names a declaration that cannot be used,
-    where that is said.
+    calls that are not pure. `at` is where the pipeline is declared. It is `doubtful` once a test of names was refused:
+    nobody knows then which labels it would have left, and so which paths there are. It `has_failed` where something is
+    wrong that may not be among the findings just now. It `rests_elsewhere` once it names a declaration that cannot be
+    used, where that is said.
     """
 
     def __init__(
@@ -243,12 +244,12 @@ class Values:
     def truth(self, given: tree.Expression, scope: Scope, share: float = EVEN) -> Value | None:
         """A condition, which must be a bool. `share` is how often it is expected to hold."""
         value = read_condition(self, given, scope, share)
-        self.refused_test = self.refused_test or value is None
+        self.refused_test = self.refused_test or (value is None and may_narrow(given, scope))
         return value
 
     @property
     def doubtful(self) -> bool:
-        """Whether a test was refused, which a finding says: where there is none, nothing may be passed over."""
+        """Whether a test of names was refused, which a finding says: without one, nothing may be passed over."""
         return self.refused_test and (self.has_failed or self.findings.failed)
 
     # --- what calls are like -----------------------------------------------------------------------------------

@@ -225,6 +225,30 @@ def test_a_label_that_a_name_does_not_have_is_said(body: str) -> None:
     assert errors(pipeline(body) + OTHER) == ['E0308 "z"', "E0202 ff"]
 
 
+@pytest.mark.parametrize(
+    ("test", "error"),
+    [
+        ("q", "E0307 q"),
+        ('ok(q) == "a"', 'E0309 ok(q) == "a"'),
+        ('kind(q) == "z"', 'E0308 "z"'),
+        ("zzz(q)", "E0202 zzz"),
+        ("f(q)", "E0307 f(q)"),
+    ],
+)
+def test_a_test_that_asks_no_name_for_a_label_hides_no_label_that_is_wrong(test: str, error: str) -> None:
+    body = f"k = more(q)\nif {test} {{ return f(q) }}\nreturn of(q, k)"
+    more = 'component more(q: text) -> "a" | "w" = small("{q}")\n'
+    assert errors(more + pipeline(body)) == [error, "E0301 k"]
+
+
+@pytest.mark.parametrize("test", ['kk == "a"', 'k == "z"', "k", 'k == "z" and ok(q)', 'not (kk != "a")'])
+def test_what_labels_a_test_that_is_refused_would_have_left_is_not_guessed(test: str) -> None:
+    body = f"k = more(q)\nif {test} {{ return of(q, k) }}\nreturn of(q, k)"
+    more = 'component more(q: text) -> "a" | "w" = small("{q}")\n'
+    (only,) = errors(more + pipeline(body))
+    assert not only.startswith("E0301")
+
+
 def test_a_label_may_come_by_the_arm_that_asks_for_it() -> None:
     for given in ("kind(q)", "kind(of(q, k))"):
         assert errors(pipeline(f'k = "a"\nrepeat up to 3 {{\nif k == "b" {{ k = {given} }}\n}}\nreturn q')) == []
