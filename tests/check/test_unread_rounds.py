@@ -288,6 +288,11 @@ def test_labels_grow_with_patience(states: tuple[str, str, str, str, str]) -> No
     assert errors(pipeline(loop)) == []
 
 
+def test_a_name_may_have_more_states_than_a_loop_has_rounds() -> None:
+    arms = " el".join(f'if k == "s{at}" {{ k = "s{at + 1}" }}' for at in range(150))
+    assert errors(pipeline(f'k = "s0"\nx = q\nrepeat up to 100 {{\nx = f(x)\n{arms}\n}}\nreturn x')) == []
+
+
 def test_a_name_that_nothing_reads_may_have_two_types_in_a_loop() -> None:
     two = 'if ok(q) { x = "a" } else { x = 3 }'
     assert errors(pipeline(f"x = q\nrepeat up to 3 {{\n{two}\ny = f(q)\n}} until ok(y)\nreturn y")) == []
