@@ -43,11 +43,6 @@ class Journey(msgspec.Struct, eq=False):
         """Whether a replica has one of its calls, or it makes none: else it waits."""
         return self._working > 0 or self._on_way <= 0
 
-    @property
-    def is_fresh(self) -> bool:
-        """Whether it has made no call yet."""
-        return self.widest == 0
-
     def tick(self, now: float, on_way: int = 0, working: int = 0) -> None:
         """Let the time be `now`; so many calls more, or fewer, are on their way and with a replica from then on."""
         worked = self.works

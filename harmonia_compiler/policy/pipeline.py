@@ -56,32 +56,20 @@ def promise_of(program: Program, request_class: RequestClass | None, *, streams:
 class Group:
     """Requests of one pipeline with one promise. The least `urgency` goes first; `pending` are calls by engine.
 
-    Those are calls that have no replica yet: that wait, or are expected to come. `asked` are those that wait or have
-    one, and those that have one are `held`. Of the requests that are `under_way`, some wait for a replica, and the
-    others are `at_work`; `fresh` are those that have made no call yet. Those at the `door` are neither.
+    Those are calls that have no replica yet: that wait, or are expected to come. Of the requests that are `under_way`,
+    some wait for a replica, and the others are `at_work`. Those at the `door` are neither.
     """
 
     promise: Promise
     urgency: float
     under_way: int = 0
     at_work: int = 0
-    fresh: int = 0
     door: Door = field(default_factory=Door)
     pending: dict[str, float] = field(default_factory=dict)
-    asked: dict[str, int] = field(default_factory=dict)
-    held: dict[str, int] = field(default_factory=dict)
 
     def count(self, engine: str, calls: float) -> None:
         """So many calls more, or fewer."""
         self.pending[engine] = max(0.0, self.pending.get(engine, 0.0) + calls)
-
-    def holds(self, engine: str, calls: int) -> None:
-        """Replicas have so many calls more, or fewer."""
-        self.held[engine] = self.held.get(engine, 0) + calls
-
-    def asks(self, engine: str, calls: int) -> None:
-        """So many more calls are on their way to replicas or there, or fewer."""
-        self.asked[engine] = self.asked.get(engine, 0) + calls
 
     def expect(self, before: Mapping[str, float], after: Mapping[str, float]) -> None:
         """Some calls of engines are expected in the place of others. As `count`, without a call for each engine."""
@@ -114,24 +102,6 @@ class Pipeline:
     def pending(self, engine: str, urgency: float) -> float:
         """How many calls of an engine those have that are at least so urgent and that have no replica yet."""
         return sum(each.pending.get(engine, 0.0) for each in self.groups.values() if each.urgency <= urgency)
-
-    def before(self, engine: str, urgency: float, at_once: float) -> int:
-        """How many calls of an engine go before those of a request that is so urgent and is let in now.
-
-        Of those that were promised something and are as urgent: what they have asked for, the first calls of those that
-        have made none yet, and of the rest as many as have one there `at_once`. Of the less urgent what replicas have.
-        """
-        made = first = others = occupied = 0
-        for each in self.groups.values():
-            if not each.promise.is_any:
-                continue
-            if each.urgency <= urgency:
-                made += each.asked.get(engine, 0)
-                first += each.fresh
-                others += each.under_way
-            else:
-                occupied += each.held.get(engine, 0)
-        return occupied + made + first + int(at_once * max(0, others - made - first))
 
     def waiting(self, before: float = math.inf) -> list[Group]:
         """Those of whom somebody waits at the door, the most urgent first, and only who goes before such an urgency."""

@@ -113,7 +113,8 @@ class Schedule:
             pipeline.limit.came(now, promise.within_s)
             if self.parts.admission:
                 if self.at_door:
-                    # Calls that wait and replicas that are new make room as well, and nobody opened the door for that.
+                    # Who comes passes nobody who is more urgent and could be let in as well. Calls that wait and
+                    # replicas that are new make room too, and nobody opened the door for that.
                     self._open(pipeline, now, before=group.urgency)
                 self._refuse_late(pipeline, group, start)
         return self._begin(pipeline, group, now, now)
@@ -159,7 +160,6 @@ class Schedule:
 
     def ask(self, journey: Journey, send: Send, now: float) -> Leg:
         """A request is about to make a call, which waits until a replica takes it."""
-        journey.group.fresh -= journey.is_fresh
         journey.tick(now, on_way=1)
         ahead = journey.pipeline.lookahead.at(point_of(send))
         engine = journey.pipeline.lookahead.program.components[send.component].engine
@@ -169,7 +169,6 @@ class Schedule:
         coming[engine] = max(0.0, coming.get(engine, 1.0) - 1.0)
         journey.expect(coming)
         journey.group.count(engine, 1.0)
-        journey.group.asks(engine, 1)
         return Leg(journey, ahead, engine)
 
     def puts_off(self, journey: Journey, component: str, calls: int) -> None:
@@ -194,18 +193,15 @@ class Schedule:
     def works(self, leg: Leg, now: float) -> None:
         """A replica has taken a call."""
         leg.journey.tick(now, working=1)
-        group = leg.journey.group
-        group.count(leg.engine, -1.0)
-        group.holds(leg.engine, 1)
+        leg.journey.group.count(leg.engine, -1.0)
         leg.works, leg.began_s = True, now
+        # Until it is told, a call that has its place seems to wait for one as well.
         self._open_doors(now)
 
     def waits(self, leg: Leg, now: float) -> None:
         """A call that a replica had taken waits for another one."""
         leg.journey.tick(now, working=-1)
-        group = leg.journey.group
-        group.count(leg.engine, 1.0)
-        group.holds(leg.engine, -1)
+        leg.journey.group.count(leg.engine, 1.0)
         leg.works = False
 
     def ends(self, leg: Leg, now: float) -> None:
@@ -213,12 +209,10 @@ class Schedule:
         if leg.ended:
             return
         leg.ended = True
-        leg.journey.group.asks(leg.engine, -1)
         leg.journey.tick(now, on_way=-1, working=-int(leg.works))
         if leg.works:
             # Also of calls that nobody awaited any more: those were the long ones, and had their place as well.
             self.lines[leg.engine].held_s.add(now - leg.began_s)
-            leg.journey.group.holds(leg.engine, -1)
         else:
             leg.journey.group.count(leg.engine, -1.0)
         self._open_doors(now)
@@ -238,7 +232,6 @@ class Schedule:
         left = pipeline.limit.crowd(now, max(1, pipeline.at_work()))
         group.under_way -= 1
         group.at_work -= journey.works
-        group.fresh -= journey.is_fresh
         if ending == "answered":
             _learn(journey)
         elif ending == "late":
@@ -260,15 +253,15 @@ class Schedule:
         """Let in those of a pipeline that go before such an urgency: of the same promise, who comes goes first."""
         start, is_full = pipeline.lookahead.at(START), False
         for group in pipeline.waiting(before):
-            # Where one finds no room, who is less urgent finds none either.
-            is_full = is_full or not self._has_room(pipeline, group, start)
+            # Where one finds no place, who is less urgent finds none either.
+            is_full = is_full or not self._has_place(pipeline, group)
             if not is_full or now >= group.door.late_at_s:
                 self._refuse(group.door.late(now, self._patience_s(pipeline, group)))
             while not is_full and group.door and self._too_long(group, start, now - group.door.newest.came_s) is None:
                 self.at_door -= 1
                 knock = group.door.popitem()[0]
                 knock.let_in(self._begin(pipeline, group, knock.came_s, now))
-                is_full = not self._has_room(pipeline, group, start)
+                is_full = not self._has_place(pipeline, group)
 
     def _refuse(self, late: Iterable[Knock]) -> None:
         for knock in late:
@@ -283,7 +276,6 @@ class Schedule:
         journey = Journey(pipeline, group, came, met, self.let_in, since_s=now)
         group.under_way += 1
         group.at_work += 1
-        group.fresh += 1
         if group.promise.is_any:
             pipeline.vacancies.taken(now)
         journey.passed.append((start, 0.0, ""))
@@ -291,33 +283,13 @@ class Schedule:
         return journey
 
     def _open_doors(self, now: float) -> None:
-        """Something has ended or changed, which others at the door may have waited for, of whatever generation."""
+        """There may be a place, or the wait for an engine is less, for others of whatever generation."""
         for each in self.beside or (self,):
             if each.at_door:
                 each.open(now)
 
     def _has_place(self, pipeline: Pipeline, group: Group) -> bool:
         return pipeline.at_work(group.urgency) < pipeline.limit.most
-
-    def _has_room(self, pipeline: Pipeline, group: Group, start: Ahead) -> bool:
-        """Whether one of those at the door has a place, and would not only wait for others of its own pipeline.
-
-        In front of an engine they would wait as well, and be at work for nobody. For whom the limit does not hold there
-        is always somebody to wait for: that counts as it does for who comes.
-        """
-        if not self._has_place(pipeline, group):
-            return False
-        on_way = (
-            (self.lines[engine], pipeline.before(engine, group.urgency, self._at_once(pipeline, engine)))
-            for engine in start.calls
-        )
-        return all(before < line.slots for line, before in on_way if line.slots)
-
-    def _at_once(self, pipeline: Pipeline, engine: str) -> float:
-        """How many calls of an engine a request has there at a time, in the mean over the time that it works."""
-        start, wide = pipeline.lookahead.at(START), max(1.0, pipeline.wide.value)
-        called_s, works_s = start.calls[engine].value * self.lines[engine].held_s.value, start.whole.at(LIKELY)
-        return min(wide, called_s / works_s) if called_s and works_s else wide
 
     def _patience_s(self, pipeline: Pipeline, group: Group) -> float:
         """How long one of a group may wait at the door."""
@@ -331,9 +303,6 @@ class Schedule:
         if too_long is not None:
             delay_s, after_s = too_long
             raise Hopeless(f"it would wait for about {delay_s:.1f} s, and its answer would be late", after_s)
-        # Who comes passes nobody who waits and could be let in as well.
-        if self.at_door and pipeline.at_door(group.urgency) and not self._has_room(pipeline, group, start):
-            raise Crowded("others have waited longer for a place among those that are worked on")
 
     def _too_long(self, group: Group, start: Ahead, waited_s: float = 0.0) -> tuple[float, float] | None:
         """How long one that has waited for so long would wait in front of engines, where that is too long.

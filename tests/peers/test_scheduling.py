@@ -1,4 +1,4 @@
-"""What the scheduling must not cost: on every pipeline of the measurements, below what its plan carries."""
+"""What the scheduling must not cost: below what a plan carries, and past it where requests differ much."""
 
 import pytest
 
@@ -19,3 +19,12 @@ def test_below_its_capacity_a_pipeline_loses_nothing_by_being_scheduled(name: st
     for part in (0.9, 1.04):
         plain = in_time(made, part * carried_rps, PLAIN)
         assert in_time(made, part * carried_rps, ALL) >= plain - COSTS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bimodal", "toolish"])
+def test_past_its_capacity_a_pipeline_of_short_and_long_requests_answers_as_many_in_time(name: str) -> None:
+    """Engines of few places, which short requests need, stand beside one that learns how many it can take."""
+    made = planned(name, "eight")
+    carried_rps = made.plan.predicted[name].throughput_rps
+    assert in_time(made, 1.5 * carried_rps, ALL) >= in_time(made, 1.5 * carried_rps, PLAIN) - COSTS

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
-from harmonia_compiler.contract.bundle import Endpoint, ExpectedCalls, ReplicaShare
+from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.policy import schedule as of_schedule
 from harmonia_compiler.policy.door import Knock, patience_s
 from harmonia_compiler.policy.journey import Journey
 from harmonia_compiler.policy.limit import Limit
-from harmonia_compiler.policy.line import Line
 from harmonia_compiler.policy.lookahead import START
 from harmonia_compiler.policy.pipeline import Pipeline, Promise
 from harmonia_compiler.policy.quantile import Quantiles
@@ -204,63 +203,6 @@ def test_who_leaves_is_told_nothing_and_leaves_its_place_to_the_next() -> None:
     assert full.schedule.at_door == 0
 
 
-def test_the_door_opens_though_calls_were_sent_a_second_time() -> None:
-    full = Full(schedule=made(places=1))
-    journey = full.at_work[0]
-    for _ in range(60):
-        leg = full.schedule.ask(journey, SAY, 0.0)
-        full.schedule.works(leg, 0.0)
-        # Its replica was gone, and another one takes it.
-        full.schedule.waits(leg, 0.0)
-        full.schedule.works(leg, 0.0)
-        full.schedule.ends(leg, 0.0)
-    for _ in range(600):
-        full.schedule.lines["say"].held_s.add(0.9)
-    full.knock("a", 0.0)
-    full.one_ends(0.1)
-    assert full.let_in == ["a"]
-
-
-def test_nobody_is_let_in_to_wait_in_front_of_an_engine_instead() -> None:
-    full = Full(schedule=made(places=1))
-    journey = full.at_work[0]
-    busy(full.schedule, "say", 0.0)
-    legs = [full.schedule.ask(journey, SAY, 0.0) for _ in range(3)]
-    full.pipeline.limit.most = 1.0
-    for waiting in range(60):
-        full.schedule.lines["say"].held_s.add(float(waiting > 0))
-    full.schedule.works(legs[0], 0.0)
-    full.knock("a", 0.0)
-    full.limit.most = 3.0
-    full.one_ends(0.5)
-    assert full.let_in == []
-    # As soon as nobody waits there any more.
-    for leg in legs:
-        full.schedule.ends(leg, 0.6)
-    (endpoint,) = (load.endpoint for load in full.schedule.lines["say"].replicas.values())
-    full.schedule.lines["say"].release(endpoint)
-    full.one_ends(0.7)
-    assert full.let_in == ["a"]
-
-
-@pytest.mark.parametrize(("limit", "opens"), [(30.0, True), (400.0, False)])
-def test_the_door_opens_though_others_will_call_an_engine_of_one_place_again(limit: float, opens: bool) -> None:  # noqa: FBT001
-    """Three calls of 10 ms in three seconds: a hundred at work keep it busy, and thirty hardly ever meet there."""
-    lines = {name: Line[object](ReplicaShare(places), {}) for name, places in (("find", 1), ("say", 1000))}
-    for name, line in lines.items():
-        line.set_replicas([Endpoint(f"{name}-0", name, "", 0)])
-    expected = {"ask": {"find": ExpectedCalls(3.0, 10.0), "say": ExpectedCalls(3.0, 1000.0)}}
-    full = Full(schedule=Schedule(lines, expected))
-    full.limit.most = limit
-    while full.pipeline.at_work() < limit:
-        full.at_work.append(full.schedule.arrive(PROGRAM, Promise(60.0), 0.0))
-    for journey in full.at_work:
-        full.schedule.works(full.schedule.ask(journey, SAY, 0.0), 0.0)
-    full.knock("a", 0.0, Promise(60.0))
-    full.one_ends(0.1)
-    assert full.let_in == (["a"] if opens else [])
-
-
 def beside(full: Full) -> Schedule:
     """Another generation of the service, which has the same replicas, of one place each that takes a second."""
     other = made(places=1)
@@ -337,26 +279,6 @@ def test_who_has_waited_is_not_let_in_where_it_has_no_time_left_to_wait_for_othe
     assert full.let_in == ["a"]
 
 
-def test_nobody_who_comes_passes_who_waits_and_could_be_let_in_as_well() -> None:
-    full = Full(schedule=made(places=1))
-    journey = full.at_work[0]
-    leg = full.schedule.ask(journey, SAY, 0.0)
-    busy(full.schedule, "say", 0.0)
-    full.schedule.works(leg, 0.0)
-    heavy = Promise(10.0, weight=4.0)
-    full.limit.most = 0.0
-    full.knock("heavy", 0.1, heavy)
-    full.limit.most = 3.0
-    full.one_ends(0.2)
-    # There is a place, and time to wait in front of the engine: both wait for it, and the more urgent one goes first.
-    full.knock("light", 0.3)
-    assert (full.let_in, full.schedule.at_door) == ([], 2)
-    (endpoint,) = (load.endpoint for load in full.schedule.lines["say"].replicas.values())
-    full.schedule.lines["say"].release(endpoint)
-    full.schedule.ends(leg, 0.4)
-    assert full.let_in == ["heavy"]
-
-
 def test_who_waits_and_is_more_urgent_gets_the_place_of_one_whose_call_waits_before_anybody_who_comes() -> None:
     full = Full()
     for _ in range(2):
@@ -381,17 +303,28 @@ def test_of_the_same_promise_who_comes_gets_the_place_of_one_whose_call_waits() 
 
 def test_who_waits_and_is_more_urgent_is_let_in_before_who_comes_once_there_are_more_replicas() -> None:
     full = Full(schedule=made(places=1))
-    journey = full.at_work[0]
+    heavy = Promise(1.3, weight=2.0)
     full.limit.most = 0.0
-    full.knock("heavy", 0.1, Promise(10.0, weight=2.0))
-    legs = [full.schedule.ask(journey, SAY, 0.1) for _ in range(3)]
+    full.knock("heavy", 0.0, heavy)
+    busy(full.schedule, "say", 0.0)
     full.limit.most = 3.0
-    for leg in legs:
-        full.schedule.works(leg, 0.1)
+    # There is a place, and no time to wait in front of the engine.
+    full.schedule.open(0.0)
     assert full.let_in == []
     full.schedule.lines["say"].set_replicas(Endpoint(f"say-{at}", "say", "", 0) for at in range(9))
-    full.knock("light", 0.2)
+    full.knock("light", 0.1)
     assert (full.let_in, full.schedule.at_door) == (["heavy"], 1)
+
+
+def test_a_place_is_given_though_others_of_the_same_pipeline_wait_in_front_of_an_engine() -> None:
+    full = Full(schedule=made(places=1))
+    busy(full.schedule, "say", 0.0)
+    full.knock("a", 0.0)
+    # Two calls before it, of a second each, and ten seconds' time.
+    for journey in full.at_work:
+        full.schedule.ask(journey, SAY, 0.0)
+    full.schedule.open(0.1)
+    assert full.let_in == ["a"]
 
 
 @pytest.mark.parametrize(("needed", "worth"), [(1.0, 1.0), (0.75, 0.75), (0.0, LEAST_WORTH)])
@@ -501,14 +434,14 @@ def test_places_stay_empty_where_fewer_than_nine_tenths_are_taken(at_work: int, 
 @pytest.mark.parametrize(("own", "worth"), [(True, 1.0), (False, LEAST_WORTH)])
 def test_no_place_stays_empty_while_somebody_waits_at_the_door_of_its_own_pipeline(own: bool, worth: float) -> None:  # noqa: FBT001
     full = Full()
-    full.knock("a", 0.0)
+    full.knock("a", 0.0, Promise(1.3, weight=0.1))
     program = PROGRAM if own else msgspec.structs.replace(PROGRAM, pipeline="other")
     if own:
         journey = full.schedule.arrive(PROGRAM, Promise(5.0, weight=100.0), 0.0)
-        # Nine tenths of a request's time are spent there, so that there is room for more than a hundred.
-        legs = [full.schedule.ask(journey, SAY, 0.0) for _ in range(120)]
-        for leg in legs:
-            full.schedule.works(leg, 0.0)
+        # There are places, and no time to wait in front of the engine.
+        busy(full.schedule, "say", 0.0)
+        for _ in range(120):
+            full.schedule.ask(journey, SAY, 0.0)
     pipeline = full.schedule.pipeline(program)
     pipeline.limit, pipeline.vacancies = Fixed(most=100.0), Vacancies()
     pipeline.limit.told = []
