@@ -37,6 +37,9 @@ CALL_HEADER = "x-harmonia-call"
 #: it has just closed.
 KEEP_ALIVE_S = 4.0
 
+#: The largest answer that is read, of a replica and of a service, in bytes.
+ANSWER_LIMIT = 2**26
+
 
 class Wire(msgspec.Struct, frozen=True):
     """One request to a replica, as bytes: what a kind's `encode` gives and a transport carries."""

@@ -9,12 +9,12 @@ import msgspec
 #: The data of the event that ends a stream of OpenAI's routes, and that event.
 DONE = b"[DONE]"
 END = b"data: " + DONE + b"\n\n"
-#: The largest single event that is read, in bytes.
+#: The largest single event of an engine that is read, and the largest error, in bytes.
 EVENT_LIMIT = 2**20
 
 
 class Oversized(Exception):
-    """An event is larger than any that an engine sends."""
+    """An event, or what is read as a whole, is larger than any that is sent by what works."""
 
 
 def event(document: object) -> bytes:
@@ -23,20 +23,30 @@ def event(document: object) -> bytes:
 
 
 class EventParser:
-    """Cuts a byte stream into server-sent events; keeps what is not yet complete."""
+    """Cuts a byte stream into server-sent events; keeps what is not yet complete, of so many bytes at most."""
 
-    def __init__(self) -> None:
-        self._rest = b""
+    def __init__(self, most_bytes: int = EVENT_LIMIT) -> None:
+        self._most_bytes = most_bytes
+        self._rest = bytearray()
+
+    @property
+    def held(self) -> int:
+        """How many bytes are kept."""
+        return len(self._rest)
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The data of the events that this chunk completes; comments and other fields are dropped.
 
         Raises Oversized.
         """
-        pending = (self._rest + chunk).replace(b"\r\n", b"\n")
-        *events, self._rest = pending.split(b"\n\n")
-        if len(self._rest) > EVENT_LIMIT:
-            raise Oversized(f"an event is larger than {EVENT_LIMIT} bytes")
+        self._rest += chunk
+        size, events = len(self._rest), list[bytes]()
+        # A large one comes in many chunks, and is not looked through for each of them.
+        if b"\n" in chunk:
+            *events, rest = bytes(self._rest).replace(b"\r\n", b"\n").split(b"\n\n")
+            self._rest = bytearray(rest)
+        if size > self._most_bytes and max(map(len, (*events, self._rest))) > self._most_bytes:
+            raise Oversized(f"an event is larger than {self._most_bytes} bytes")
         return [data for event in events if (data := _data(event))]
 
 

@@ -65,6 +65,7 @@ MODELS = (
     "lingering",
     "overdue",
     "large",
+    "large event",
     "large error",
     "nothing",
     "nothing streamed",
@@ -142,6 +143,8 @@ class Service:
                 await asyncio.sleep(0.05)
         yield _event({"choices": [{"delta": {"role": "assistant", "content": ""}}]})
         await asyncio.sleep(60.0 if model == "hanging" else FIRST_S)
+        if model == "large event":
+            yield _event({"choices": [{"delta": {"content": " " * (1 << 20)}}]})
         for word in WORDS:
             yield _event({"choices": [{"delta": {"content": word}}], "usage": None})
             if model in BREAKING:
@@ -155,6 +158,9 @@ class Service:
         yield b"data: [DONE]\n\n"
         if model == "lingering":
             await asyncio.sleep(0.05)
+        if model == "chattering":
+            for _ in range(64):
+                yield b": " + b"x" * (1 << 20)
 
     async def native(self, request: Request) -> Response:
         self.seen.append((dict(request.headers), await request.json()))

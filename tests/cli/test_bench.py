@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,10 @@ import pytest
 
 from harmonia_compiler.cli.exits import DIAGNOSTICS, FINE, INTERRUPTED, USAGE
 from harmonia_compiler.cli.main import run
+from harmonia_compiler.report.observation import Outcome
+from harmonia_compiler.runtime.load import exchange
 from harmonia_compiler.runtime.load import run as load
+from harmonia_compiler.runtime.load.bodies import Room
 from harmonia_compiler.runtime.load.routes import ChatRoute
 from harmonia_compiler.runtime.load.sender import session
 from harmonia_compiler.runtime.load.target import Target
@@ -81,7 +85,6 @@ def test_what_came_back_is_reported(url: str, service: Service, capsys: pytest.C
         ("overdue", "late", "deadline_exceeded, in mid-answer"),
         ("wrong", "failed", "the answer is not of this route"),
         ("hanging", "failed", "no end within 0.2 s"),
-        ("large", "failed", "a body is larger than 1048576 bytes"),
         # What it says at its end is not read.
         ("large error", "failed", "500"),
         ("nothing", "failed", "the answer is not of this route"),
@@ -116,6 +119,49 @@ def test_what_no_gateway_answers_is_no_answer(
 ) -> None:
     found = bench(capsys, url, "--model", pipeline, *SHORT, "--native")["groups"][0]["figures"]
     assert found["reasons"] == [["failed", f"the answer is not of this route{place}", 19]]
+
+
+@pytest.mark.parametrize("model", ["large", "large event"])
+def test_an_answer_may_be_as_large_as_a_gateway_reads_one(
+    url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    found = bench(capsys, url, "--model", model, *SHORT)["groups"][0]["figures"]
+    assert found["outcomes"]["ok"] == 19
+    monkeypatch.setattr(exchange, "ANSWER_LIMIT", 1 << 19)
+    ((outcome, reason, count),) = bench(capsys, url, "--model", model, *SHORT)["groups"][0]["figures"]["reasons"]
+    assert (outcome, count) == ("failed", 19)
+    assert "is larger than 524288 bytes" in reason
+
+
+@pytest.mark.parametrize("model", ["large", "large event"])
+async def test_answers_that_are_read_at_once_are_held_as_far_as_there_is_room(url: str, model: str) -> None:
+    room = Room(3 << 19)
+    body = json.dumps({"model": model, "stream": True}).encode()
+    asking = exchange.Asking(f"{url}/v1/chat/completions", body, {}, 60.0)
+    async with session({}) as client:
+
+        async def asked() -> str:
+            return (await exchange.ask(client, ChatRoute(), asking, time.perf_counter, room)).reason
+
+        assert await asked() == ""
+        with room.part() as hold:
+            hold(1 << 20)
+            assert await asked() == "this machine: no room for all answers that are read at once"
+        assert await asked() == ""
+    assert room == Room(3 << 19)
+
+
+async def test_nothing_of_what_follows_the_end_of_an_answer_is_kept(url: str) -> None:
+    asking = exchange.Asking(f"{url}/v1/chat/completions", b'{"model": "chattering", "stream": true}', {}, 60.0)
+    async with session({}) as client:
+        tracemalloc.start()
+        try:
+            seen = await exchange.ask(client, ChatRoute(), asking, time.perf_counter, Room())
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert seen.outcome is Outcome.OK
+    assert most < 16 << 20
 
 
 @pytest.mark.parametrize(("model", "more"), [("plain", []), ("fine", ["--no-stream"])])

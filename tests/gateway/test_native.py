@@ -20,6 +20,7 @@ from harmonia_compiler.contract.program import (
 )
 from harmonia_compiler.contract.types import Field, Number, Record
 from harmonia_compiler.report.observation import Outcome
+from harmonia_compiler.runtime.load.bodies import Room
 from harmonia_compiler.runtime.load.exchange import Asking
 from harmonia_compiler.runtime.load.exchange import ask as load_ask
 from harmonia_compiler.runtime.load.routes import NativeRoute
@@ -150,7 +151,7 @@ async def test_a_load_test_takes_what_leaves_as_a_whole_for_its_first_text(
     body = msgspec.json.encode({"inputs": {"question": "why?", "short": short}, "stream": True})
     asking = Asking(f"{served.client.url}/v1/pipelines/whole", body, {"content-type": "application/json"}, 30.0)
     async with aiohttp.ClientSession() as session:
-        seen = await load_ask(session, NativeRoute(), asking, perf_counter)
+        seen = await load_ask(session, NativeRoute(), asking, perf_counter, Room())
     assert (seen.outcome, seen.pieces) == (Outcome.OK, pieces)
     assert seen.first is not None
     assert seen.finished is not None

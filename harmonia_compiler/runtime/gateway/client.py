@@ -16,6 +16,7 @@ import msgspec
 
 from harmonia_compiler.contract.bundle import Address
 from harmonia_compiler.contract.document import decode_document
+from harmonia_compiler.contract.launch import ANSWER_LIMIT
 from harmonia_compiler.contract.sse import DONE, EventParser, Oversized
 from harmonia_compiler.contract.types import ListOf, Message, Value, show
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
@@ -191,7 +192,8 @@ class GatewayClient:
         """The events of the answer: texts as they come, then the result. Failures are `Rejected`."""
         body = msgspec.json.encode({"inputs": inputs, "stream": True})
         with self._exchange("POST", f"/v1/pipelines/{pipeline}", body) as response:
-            events = EventParser()
+            # One event may be a whole answer.
+            events = EventParser(ANSWER_LIMIT)
             for line in response:
                 for data in self._complete(events, line):
                     if data == DONE:

@@ -5,15 +5,13 @@ from collections.abc import AsyncGenerator, Sequence
 import msgspec
 
 from harmonia_compiler.contract.bundle import Endpoint
-from harmonia_compiler.contract.launch import Wire
+from harmonia_compiler.contract.launch import ANSWER_LIMIT, Wire
 from harmonia_compiler.contract.sse import EventParser, Oversized
 from harmonia_compiler.runtime.gateway.elsewhere import Elsewhere
 from harmonia_compiler.runtime.gateway.http_connection import Connection
 from harmonia_compiler.runtime.gateway.http_pool import Pool, head_of, said_of
 from harmonia_compiler.runtime.gateway.transport import Broken, Refused, Unreachable
 
-#: The largest answer that is read, in bytes.
-ANSWER_LIMIT = 2**26
 #: How much of an engine's own error message is passed on, in characters.
 MESSAGE_LIMIT = 300
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import aiohttp
 import msgspec
 
-from harmonia_compiler.contract.sse import DONE, EventParser, Oversized
+from harmonia_compiler.contract.launch import ANSWER_LIMIT
+from harmonia_compiler.contract.sse import DONE, EVENT_LIMIT, EventParser, Oversized
 from harmonia_compiler.report.observation import Outcome, StageTime
-from harmonia_compiler.runtime.load.bodies import body_of
+from harmonia_compiler.runtime.load.bodies import Room, body_of
 from harmonia_compiler.runtime.load.routes import Route, Told, failure
 from harmonia_compiler.runtime.load.target import reason_of
 
@@ -51,12 +52,14 @@ class Asking:
     timeout_s: float
 
 
-async def ask(session: aiohttp.ClientSession, route: Route, asking: Asking, clock: Callable[[], float]) -> Seen:
-    """Send it and read the answer. Cancelled, it gives what was seen until then: the run has ended."""
+async def ask(
+    session: aiohttp.ClientSession, route: Route, asking: Asking, clock: Callable[[], float], room: Room
+) -> Seen:
+    """Send it and read the answer, for which there is room. Cancelled, it gives what was seen: the run has ended."""
     seen = Seen(clock())
     try:
         async with asyncio.timeout(asking.timeout_s):
-            await _exchange(session, route, asking, clock, seen)
+            await _exchange(session, route, asking, clock, room, seen)
     except TimeoutError:
         _end(seen, clock(), Outcome.FAILED, f"no end within {asking.timeout_s:g} s")
     except asyncio.CancelledError:
@@ -76,47 +79,53 @@ async def ask(session: aiohttp.ClientSession, route: Route, asking: Asking, cloc
 
 
 async def _exchange(
-    session: aiohttp.ClientSession, route: Route, asking: Asking, clock: Callable[[], float], seen: Seen
+    session: aiohttp.ClientSession, route: Route, asking: Asking, clock: Callable[[], float], room: Room, seen: Seen
 ) -> None:
     async with session.post(asking.url, data=asking.body, headers=asking.headers, allow_redirects=False) as response:
         if response.status != 200:
-            _end(seen, clock(), *failure(response.status, await _said(response)))
+            _end(seen, clock(), *failure(response.status, await _said(response, room)))
         elif response.content_type == "text/event-stream":
-            await _stream(response, route, clock, seen)
+            await _stream(response, route, clock, room, seen)
             # A connection can be used again once its end was read; what is wrong from here on is no matter.
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LINGER_S):
                     async for _ in response.content.iter_any():
                         pass
         else:
-            told = route.told(await body_of(response))
+            told = route.told(await body_of(response, ANSWER_LIMIT, room))
             _take(told, seen)
             _end(seen, clock(), *(told.failed or _complete(seen)))
 
 
-async def _said(response: aiohttp.ClientResponse) -> bytes:
+async def _said(response: aiohttp.ClientResponse, room: Room) -> bytes:
     """What an error says; nothing where that has no end."""
     try:
-        return await body_of(response)
+        return await body_of(response, EVENT_LIMIT, room)
     except Oversized:
         return b""
 
 
-async def _stream(response: aiohttp.ClientResponse, route: Route, clock: Callable[[], float], seen: Seen) -> None:
-    events = EventParser()
-    async for chunk in response.content.iter_any():
-        for raw in events.feed(chunk):
-            if raw == DONE:
-                _end(seen, clock(), *_complete(seen))
-                return
-            told = route.told(raw)
-            # An answer that leaves as a whole is its own first text.
-            if (told.text or told.ended) and seen.first is None:
-                seen.first = clock()
-            _take(told, seen)
-            if told.failed is not None:
-                _end(seen, clock(), *told.failed)
-                return
+async def _stream(
+    response: aiohttp.ClientResponse, route: Route, clock: Callable[[], float], room: Room, seen: Seen
+) -> None:
+    # One event may be a whole answer.
+    events = EventParser(ANSWER_LIMIT)
+    with room.part() as hold:
+        async for chunk in response.content.iter_any():
+            hold(events.held + len(chunk))
+            for raw in events.feed(chunk):
+                if raw == DONE:
+                    _end(seen, clock(), *_complete(seen))
+                    return
+                told = route.told(raw)
+                # An answer that leaves as a whole is its own first text.
+                if (told.text or told.ended) and seen.first is None:
+                    seen.first = clock()
+                _take(told, seen)
+                if told.failed is not None:
+                    _end(seen, clock(), *told.failed)
+                    return
+            hold(events.held)
     _end(seen, clock(), Outcome.FAILED, "the stream ended without [DONE]")
 
 

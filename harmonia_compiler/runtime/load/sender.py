@@ -12,6 +12,7 @@ import aiohttp
 
 from harmonia_compiler.contract.launch import KEEP_ALIVE_S
 from harmonia_compiler.report.observation import Observation, Outcome
+from harmonia_compiler.runtime.load.bodies import Room
 from harmonia_compiler.runtime.load.exchange import Asking, Seen, ask
 from harmonia_compiler.runtime.load.routes import Route
 
@@ -47,7 +48,7 @@ def _told(seen: Seen) -> int | None:
 class Sender:
     """Sends from when it is made. `clock` is in seconds, of the event loop's length.
 
-    `late` is told when each request was due. `answer_tokens` reads how long an answer was.
+    `late` is told when each request was due. `answer_tokens` reads how long an answer was. `room` is for answers.
     """
 
     client: aiohttp.ClientSession
@@ -55,6 +56,7 @@ class Sender:
     clock: Callable[[], float]
     late: Callable[[float], object] = lambda _due: None
     answer_tokens: Callable[[Seen], int | None] = _told
+    room: Room = field(default_factory=Room)
     sent: int = 0
     running: set["asyncio.Task[None]"] = field(default_factory=set)
     observed: list[Observation] = field(default_factory=list)
@@ -104,7 +106,7 @@ class Sender:
     async def _one(self, one: Meant) -> None:
         self.late(self.start + one.at_ms / 1000.0)
         self.sent += 1
-        seen = await ask(self.client, self.route, one.asking, self.clock)
+        seen = await ask(self.client, self.route, one.asking, self.clock, self.room)
         self.observed.append(
             Observation(
                 pipeline=one.pipeline,

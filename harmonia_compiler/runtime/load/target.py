@@ -25,7 +25,7 @@ from harmonia_compiler.runtime.gateway.client import (
     fill_inputs,
     question_port,
 )
-from harmonia_compiler.runtime.load.bodies import body_of
+from harmonia_compiler.runtime.load.bodies import Room, body_of
 
 #: How long a service may take to say what it serves, in seconds.
 _LOOK_S = 10.0
@@ -108,7 +108,7 @@ async def _listed(session: aiohttp.ClientSession, url: str, model: str | None) -
                     "name a variable that holds the key: --api-key-env NAME" if response.status in {401, 403} else ""
                 )
                 _reject("E1321", f"{where} answers {response.status}", help_ or "check the URL")
-            body = await body_of(response, _MOST_LISTED_BYTES)
+            body = await body_of(response, _MOST_LISTED_BYTES, Room())
     except (aiohttp.InvalidUrlRedirectClientError, aiohttp.NonHttpUrlRedirectClientError):
         _reject("E1321", f"{where} redirects to what is no address of a service", "check the URL")
     except (aiohttp.InvalidURL, UnicodeError):
