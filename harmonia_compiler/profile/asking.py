@@ -15,10 +15,11 @@ from harmonia_compiler.contract.chat import Choice, Chunk, Counted
 from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.launch import KEEP_ALIVE_S
 from harmonia_compiler.contract.sse import DONE, EventParser, Oversized
-from harmonia_compiler.profile.limits import MOST_CONTEXT
 
 #: How much of what an engine says of its failure is told, in bytes.
 _MOST_SAID = 300
+#: No token is less than a letter; a conversation may have so many of them besides, as the model's maker wrote it.
+_MOST_BESIDE = 2**16
 _WORDS = ("river", "stone", "garden", "window", "paper", "winter", "market", "button", "silver", "copper", "forest")
 
 
@@ -94,7 +95,7 @@ class Asker:
         if not came:
             raise NotAsked("it streamed nothing")
         prompt = usage.prompt_tokens
-        if prompt is None or not 0 < prompt <= MOST_CONTEXT:
+        if prompt is None or not 0 < prompt <= len(text) + _MOST_BESIDE:
             raise NotAsked(f"it was sent a prompt of {words} words and counted {_number_of(prompt)}")
         return Heard(sent, tuple(came), prompt)
 

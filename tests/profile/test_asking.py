@@ -38,7 +38,7 @@ def _counted(prompt: object) -> bytes:
         (_counted("x"), "prompt_tokens"),
         (_counted(10**400), "prompt_tokens"),
         (_counted(-1), "prompt_tokens"),
-        (_counted(2**40), f"16 words and counted {2**40} tokens"),
+        (_counted(2**17), f"16 words and counted {2**17} tokens"),
         (_counted(0), "16 words and counted 0 tokens"),
         (event(TOKEN), "asked for 1 tokens and counted no number of tokens"),
     ],
