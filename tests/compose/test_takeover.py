@@ -31,9 +31,13 @@ from tests.compose.test_keeping import inspected, part, with_docker
 from tests.emit.conftest import Planned
 
 #: Docker whose containers are in the file beside it. It notes what it is to start and to end, and the endpoints that
-#: there are whenever it is asked about containers, and opens the collections of a store once it may.
+#: there are whenever it is asked about containers, and opens the collections of a store once it may. Where it has
+#: contexts, they are in the one named `one`, and it notes what it is asked for in any other, which has nothing.
 HOLDING = """#!/bin/sh
 own="$(dirname "$0")"
+at="${DOCKER_CONTEXT:-$(cat "$own/context" 2>/dev/null || echo one)}"
+[ "$1" != context ] || { echo "$at"; exit; }
+[ "$at" = one ] || { echo "$*" >> "$own/elsewhere"; [ "$1" != info ] || echo two; exit; }
 case "$1" in
   ps) [ -e "$own/away" ] && exit 1; rm "$own/no_ps" 2>/dev/null && exit 1
       [ -e "$own/only" ] && case "$*" in *"$(cat "$own/only")"*) ;; *) exit ;; esac
@@ -648,6 +652,69 @@ def test_containers_of_a_killed_keeper_are_looked_for_in_no_other_engine(
         assert not (taken.bin / "ended").exists()
     monkeypatch.setenv("PATH", before)
     (taken.bin / "engine").write_text("one" if other else "")
+    assert actuator.stop(bundle)
+    assert " down " in (taken.bin / "ended").read_text()
+    assert actuator.status(bundle) == NOTHING_LEFT
+
+
+def test_a_keeper_stays_with_the_engine_that_it_began_with(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
+    (taken.bin / "context").write_text("one")
+    (taken.bin / "engine").write_text("one")
+    taken.start(actuator, bundle)
+    (taken.bin / "context").write_text("other")
+    looks, ends = len(taken.called()), time.monotonic() + 30.0
+    while len(taken.called()) < looks + 3:
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+    assert actuator.stop(bundle)
+    assert not (taken.bin / "elsewhere").exists()
+    assert " down " in (taken.bin / "ended").read_text()
+    assert actuator.status(bundle) == NOTHING_LEFT
+
+
+def test_containers_are_not_said_to_be_gone_where_another_engine_answers_in_the_place_of_theirs(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
+    (taken.bin / "engine").write_text("one")
+    taken.start(actuator, bundle)
+    (taken.bin / "engine").write_text("two")
+    (taken.bin / "only").write_text("nobody's")
+    with pytest.raises(Rejected, match="E0922"):
+        actuator.stop(bundle)
+    (note,) = actuator.status(bundle).notes
+    assert note.endswith(f"`harmoniac up {bundle}` takes them over")
+    assert " down " not in (taken.bin / "ended").read_text()
+    (taken.bin / "engine").write_text("one")
+    (taken.bin / "only").unlink()
+    assert actuator.stop(bundle)
+    assert " down " in (taken.bin / "ended").read_text()
+    assert actuator.status(bundle) == NOTHING_LEFT
+
+
+@pytest.mark.parametrize("phase", ["running", "starting"])
+def test_what_another_engine_has_nothing_of_is_not_started_in_it(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: Phase
+) -> None:
+    """Where the context changed between the command that looked at the engine and the keeper that it started."""
+    bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
+    taken.say_lives()
+    (taken.bin / "context").write_text("other")
+    taken.say_last(phase, rundir.Asked(), engine="one")
+    with pytest.raises(NotStarted) as raised:
+        actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None)
+    assert "in another engine of Docker's" in raised.value.found[0].message
+    assert not any(" up " in one or " down " in one for one in (taken.bin / "elsewhere").read_text().splitlines())
+    state = taken.run.read_state()
+    assert state is not None
+    assert (state.engine, state.may_leave) == ("one", True)
+    with pytest.raises(Rejected, match="E0922"):
+        actuator.stop(bundle)
+    (taken.bin / "context").write_text("one")
+    (taken.bin / "engine").write_text("one")
     assert actuator.stop(bundle)
     assert " down " in (taken.bin / "ended").read_text()
     assert actuator.status(bundle) == NOTHING_LEFT

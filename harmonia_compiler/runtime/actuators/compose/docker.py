@@ -77,6 +77,17 @@ class Docker:
         self.project = project_of(bundle)
         self._ordering = {**self._environment, _ORDERS: self.project}
 
+    def stay(self) -> None:
+        """Speak to the engine that is meant now from now on, also where another context is made the current one.
+
+        It is kept by its context's name, beside which the keys lie that its engine may want.
+        """
+        with contextlib.suppress(DockerFailed):
+            said = self._said([*_DOCKER, "context", "inspect", "--format", "{{.Name}}"], QUESTION_S)
+            if name := said.decode(errors="replace").strip():
+                # DOCKER_HOST, where it is said, goes before it.
+                self._environment["DOCKER_CONTEXT"] = self._ordering["DOCKER_CONTEXT"] = name
+
     def end_orders(self) -> None:
         """End what was told to start or to end containers, also by one that was killed since: it would go on.
 

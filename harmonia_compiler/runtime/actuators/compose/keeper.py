@@ -38,6 +38,7 @@ from harmonia_compiler.runtime.actuators.compose.asking import Listening
 from harmonia_compiler.runtime.actuators.compose.containers import Life, life_of
 from harmonia_compiler.runtime.actuators.compose.counts import Counts
 from harmonia_compiler.runtime.actuators.compose.docker import ORDER_S, Docker, DockerFailed
+from harmonia_compiler.runtime.actuators.compose.engine import is_another
 from harmonia_compiler.runtime.actuators.compose.reading import ComposeBundle, read_compose_bundle
 from harmonia_compiler.runtime.actuators.compose.watched import Watched
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
@@ -136,13 +137,18 @@ class Keeper:
     def _there(self, stop: Told) -> dict[str, Life] | None:
         """Which containers there are already; None where it is told to end before Docker says so.
 
-        Of a service that was up Docker is asked until it answers. Raises OSError where it does not of another.
+        Of a service that was up Docker is asked until it answers. Raises OSError where it does not of another,
+        and where it is not the one that they are in.
         """
+        self._docker.stay()
         while True:
             try:
                 lives = self._lives()
+                answers = self._docker.engine()
+                if is_another(self._engine, answers, is_found=bool(lives)):
+                    raise OSError("its containers are in another engine of Docker's than what answers here")
                 # Where it does not say, it is the one of which it is known.
-                self._engine = self._docker.engine() or self._engine
+                self._engine = answers or self._engine
             except DockerFailed as problem:
                 if stop.is_set():
                     return None
@@ -331,11 +337,7 @@ class Keeper:
         if self._front:
             with contextlib.suppress(DockerFailed):
                 self._docker.stop(bundles.GATEWAY, GRACE_S)
-        try:
-            self._docker.down(GRACE_S)
-        except DockerFailed as problem:
-            LOG.warning("the containers could not be removed: %s", problem)
-            self.leaves_some = True
+        self.leaves_some = not self._removes()
         for one in self._watched.values():
             one.close()
         if not self.leaves_some:
@@ -346,6 +348,18 @@ class Keeper:
             self._phase = "failed"
         if self._failure is not None or self.leaves_some:
             self._write()
+
+    def _removes(self) -> bool:
+        """End and remove everything but data in the engine that it is in; whether Docker did."""
+        try:
+            if is_another(self._engine, self._docker.engine(), is_found=bool(self._docker.containers())):
+                LOG.warning("another engine of Docker's answers than the one that the containers are in")
+                return False
+            self._docker.down(GRACE_S)
+        except DockerFailed as problem:
+            LOG.warning("the containers could not be removed: %s", problem)
+            return False
+        return True
 
     def _lives(self) -> dict[str, Life]:
         return {name: life_of(found) for name, found in self._docker.containers().items()}
