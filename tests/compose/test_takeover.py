@@ -54,6 +54,9 @@ case "$1" in
     esac ;;
   info) [ ! -e "$own/fields" ] || { echo "$3" | sed -f "$own/fields"; exit; }; cat "$own/engine" 2>/dev/null ;;
   rm) shift 2; echo "$@" >> "$own/removed" ;;
+  network)
+    [ -e "$own/networks" ] || exit 0
+    case "$2" in ls) cat "$own/networks" ;; rm) shift 2; echo "$@" >> "$own/removed"; rm "$own/networks" ;; esac ;;
   exec)
     case "$*" in *opening*)
       echo "$3" >> "$own/opened"
@@ -810,8 +813,42 @@ def test_only_what_is_told_to_start_or_to_end_containers_bears_their_mark(
     docker.stop("gateway", 1.0)
     docker.down(1.0)
     noted = (bin_ / "noted").read_text().splitlines()
-    assert len(noted) == 4
-    assert all(line.startswith(f"{docker.project} ") for line in noted)
+    asked = [line for line in noted if line.startswith((" ps ", " network ls "))]
+    assert (len(noted) - len(asked), len(asked)) == (4, 2)
+    assert all(line.startswith(f"{docker.project} ") for line in noted if line not in asked)
+
+
+@pytest.mark.parametrize("has_files", [True, False])
+@pytest.mark.parametrize("has_containers", [True, False])
+def test_what_bears_the_name_of_a_service_is_removed_also_where_no_file_says_so_and_no_container_is_there(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_files: bool, has_containers: bool
+) -> None:
+    bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
+    taken.start(actuator, bundle)
+    kill_keeper(taken.run)
+    (taken.bin / "networks").write_text("its-network\n")
+    if not has_containers:
+        (taken.bin / "only").write_text("nobody's")
+    if not has_files:
+        (bundle / "compose.yaml").unlink()
+    assert actuator.stop(bundle)
+    assert (taken.bin / "removed").read_text().splitlines() == [*(["any"] if has_containers else []), "its-network"]
+    assert (taken.bin / "ended").exists() == has_files
+    assert actuator.status(bundle) == NOTHING_LEFT
+
+
+@pytest.mark.parametrize("there", [(), ("compose.a.yaml",), ("compose.overlay.yaml",)])
+def test_containers_of_several_hosts_are_ended_also_where_not_all_their_files_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: tuple[str, ...]
+) -> None:
+    noting = '#!/bin/sh\necho "$*" >> "$(dirname "$0")/noted"\n[ "$1" != ps ] || echo any\n'
+    monkeypatch.setenv("PATH", f"{with_docker(tmp_path / 'bin', noting)['PATH']}:{os.environ['PATH']}")
+    for name in there:
+        (tmp_path / name).touch()
+    Docker(tmp_path, os.environ, ("compose.a.yaml", "compose.overlay.yaml")).down(1.0)
+    said = (tmp_path / "bin/noted").read_text()
+    assert " down " not in said
+    assert "stop --time 1 any\nrm --force any\n" in said
 
 
 @pytest.mark.parametrize("network", ["host", "bridge"])

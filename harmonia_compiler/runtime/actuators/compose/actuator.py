@@ -90,17 +90,17 @@ class Compose(Kept):
 
 
 def _remove_left(bundle: Path, run: rundir.RunDirectory) -> bool:
-    """Remove the containers that a keeper left behind; raises `Rejected` where Docker does not."""
+    """Remove what a keeper left behind in Docker, and give whether it did; raises `Rejected` where Docker does not."""
     if shutil.which("docker") is None and not last_engine(run):
         return False
-    # Of a plan over several hosts nobody may know any more which part this was, and there is no network to be removed.
+    # Of a plan over several hosts nobody may know any more which part this was.
     docker = Docker(bundle, os.environ, [COMPOSE] if (bundle / COMPOSE).is_file() else [])
     try:
         docker.end_orders()
-        containers = docker.containers()
-        if found := elsewhere(run, docker, is_found=bool(containers)):
+        is_found = bool(docker.containers() or docker.networks())
+        if found := elsewhere(run, docker, is_found=is_found):
             raise Rejected(found)
-        if not containers:
+        if not is_found:
             return False
         docker.down(GRACE_S)
     except DockerFailed as problem:

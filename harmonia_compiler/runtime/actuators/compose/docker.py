@@ -153,13 +153,15 @@ class Docker:
 
     def down(self, grace_s: float) -> None:
         """End and remove everything but data; raises `DockerFailed`."""
-        if not all((self._bundle / name).is_file() for name in self._files) or not self._files:
-            if ids := self._ids():
-                self._order([*_DOCKER, "stop", "--time", f"{grace_s:.0f}", *ids])
-                self._order([*_DOCKER, "rm", "--force", *ids])
-            return
-        everything = [*self._compose(), "--profile", "further", "down", "--remove-orphans"]
-        self._order([*everything, "--timeout", f"{grace_s:.0f}"])
+        if self._files and all((self._bundle / name).is_file() for name in self._files):
+            everything = [*self._compose(), "--profile", "further", "down", "--remove-orphans"]
+            self._order([*everything, "--timeout", f"{grace_s:.0f}"])
+        # What files that are not there, or are others by now, do not say bears the project's name as well.
+        if ids := self._ids():
+            self._order([*_DOCKER, "stop", "--time", f"{grace_s:.0f}", *ids])
+            self._order([*_DOCKER, "rm", "--force", *ids])
+        if networks := self.networks():
+            self._order([*_DOCKER, "network", "rm", *networks])
 
     def follow(self, container: str, since: str, log: IO[bytes]) -> "subprocess.Popen[bytes]":
         """Write what a container says into a log, until it ends or this process does.
@@ -194,8 +196,16 @@ class Docker:
         """Run a command in a container; gives what it prints. Raises `DockerFailed`."""
         return self._said([*_DOCKER, "exec", "--interactive", container, *command], limit_s, said)
 
+    def networks(self) -> list[str]:
+        """The networks that were made for them, by their numbers; raises `DockerFailed`."""
+        return self._listed("network", "ls")
+
     def _ids(self) -> list[str]:
-        listing = [*_DOCKER, "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={_PROJECT}={self.project}"]
+        return self._listed("ps", "--all")
+
+    def _listed(self, *what: str) -> list[str]:
+        """The numbers of all of one kind that bear the project's name."""
+        listing = [*_DOCKER, *what, "--quiet", "--no-trunc", "--filter", f"label={_PROJECT}={self.project}"]
         return self._said(listing, QUESTION_S).decode(errors="replace").split()
 
     def _compose(self) -> list[str]:
