@@ -4,7 +4,7 @@ They read servers of anybody's: what they do not need may be absent or anything.
 since figures are made of them.
 """
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -46,11 +46,17 @@ class Chunk(msgspec.Struct, frozen=True):
     error: Any = None
 
 
-async def gathered(chunks: AsyncIterable[bytes], most_bytes: int) -> bytes:
-    """A body that comes in chunks, of which no more than that many bytes are kept. Raises Oversized."""
+async def gathered(
+    chunks: AsyncIterable[bytes], most_bytes: int, hold: Callable[[int], object] = lambda _size: None
+) -> bytes:
+    """A body that comes in chunks, which is no larger than that. Raises Oversized.
+
+    `hold` is told how many bytes are kept.
+    """
     body = bytearray()
     async for chunk in chunks:
         body += chunk
+        hold(len(body))
         if len(body) > most_bytes:
             raise Oversized(f"a body is larger than {most_bytes} bytes")
     return bytes(body)

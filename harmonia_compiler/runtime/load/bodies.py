@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from harmonia_compiler.contract.chat import gathered
 from harmonia_compiler.contract.launch import ANSWER_LIMIT
-from harmonia_compiler.contract.sse import Oversized
 
 
 @dataclass(slots=True)
@@ -40,11 +40,5 @@ class Room:
 
 async def body_of(response: aiohttp.ClientResponse, most_bytes: int, room: Room) -> bytes:
     """All of it. Raises Oversized where it is larger than that, and OSError where there is no room for it."""
-    body = bytearray()
     with room.part() as hold:
-        async for chunk in response.content.iter_any():
-            body += chunk
-            hold(len(body))
-            if len(body) > most_bytes:
-                raise Oversized(f"a body is larger than {most_bytes} bytes")
-    return bytes(body)
+        return await gathered(response.content.iter_any(), most_bytes, hold)
