@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import product
 from typing import Any
 
@@ -164,8 +164,11 @@ def test_in_a_thread_which_no_signal_reaches_it_gives_its_result() -> None:
     assert given == ["done"]
 
 
-def test_what_comes_while_handlers_are_given_back_is_handled(monkeypatch: pytest.MonkeyPatch) -> None:
-    given, heard = signal.signal, list[int]()
+@pytest.mark.parametrize(("before", "heard"), [((), [signal.SIGHUP]), ((signal.SIGINT,), [])])
+def test_what_comes_while_handlers_are_given_back_is_handled_unless_it_has_ended(
+    monkeypatch: pytest.MonkeyPatch, before: tuple[signal.Signals, ...], heard: list[int]
+) -> None:
+    given, found = signal.signal, list[int]()
 
     def giving(number: signal.Signals, handler: Callable[[int, object], object]) -> None:
         given(number, handler)
@@ -173,10 +176,17 @@ def test_what_comes_while_handlers_are_given_back_is_handled(monkeypatch: pytest
         if number == signal.SIGINT:
             press(signal.SIGHUP)
 
-    signal.signal(signal.SIGHUP, lambda number, _: heard.append(number))
-    with put_off():
-        monkeypatch.setattr(signal, "signal", giving)
-    assert heard == [signal.SIGHUP]
+    @contextmanager
+    def given_back() -> Iterator[None]:
+        with put_off():
+            press(*before)
+            monkeypatch.setattr(signal, "signal", giving)
+            yield
+
+    signal.signal(signal.SIGHUP, lambda number, _: found.append(number))
+    with suppress(KeyboardInterrupt), given_back():
+        pass
+    assert found == heard
 
 
 def test_who_was_put_off_is_told_in_the_order_in_which_they_came_until_one_raises() -> None:
