@@ -236,6 +236,29 @@ def test_a_service_whose_folder_is_removed_ends_by_itself(
     assert (taken.bin / "removed").read_text().split() == ["any"]
 
 
+def test_a_service_whose_folder_is_removed_while_docker_does_not_answer_ends_as_soon_as_that_does(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
+    taken.start(actuator, bundle)
+    holder, ended, sought = taken.run.holder(), taken.bin / "ended", taken.bin / "sought"
+    assert holder is not None
+    (taken.bin / "away").touch()
+    shutil.rmtree(bundle)
+    try:
+        until(lambda: ended.exists() and sought.exists())
+        before = len(sought.read_text())
+        until(lambda: len(sought.read_text()) > before + 1 or not pids.is_alive(holder))
+        assert pids.is_alive(holder)
+        (taken.bin / "away").unlink()
+        until(lambda: not pids.is_alive(holder))
+    finally:
+        pids.kill([holder])
+        for keeper in kept._spawned:
+            keeper.wait(30.0)
+    assert (taken.bin / "removed").read_text().split() == ["any"]
+
+
 def test_a_service_whose_run_is_replaced_ends_by_itself_and_leaves_that_alone(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,7 +39,7 @@ at="${DOCKER_CONTEXT:-$(cat "$own/context" 2>/dev/null || echo one)}"
 [ "$1" != context ] || { echo "$at"; exit; }
 [ "$at" = one ] || { echo "$*" >> "$own/elsewhere"; [ "$1" != info ] || echo two; exit; }
 case "$1" in
-  ps) [ -e "$own/away" ] && exit 1; rm "$own/no_ps" 2>/dev/null && exit 1
+  ps) [ -e "$own/away" ] && echo >> "$own/sought" && exit 1; rm "$own/no_ps" 2>/dev/null && exit 1
       [ -e "$own/only" ] && case "$*" in *"$(cat "$own/only")"*) ;; *) exit ;; esac
       echo any ;;
   inspect) cat run/service/endpoints.json >> "$own/seen"; echo >> "$own/seen"; cat "$own/containers" ;;
@@ -251,7 +251,6 @@ def test_what_the_gateway_was_told_by_a_variable_stays_so_until_another_shell_sa
         keeper._write()
         monkeypatch.delenv("HARMONIA_GATEWAY_PROCESSES", raising=False)
     # Of a service that was stopped nothing is kept.
-    keeper._stop()
     run.clear()
     keeper, _ = part(bundle, "", monkeypatch)
     assert name not in keeper._docker._environment

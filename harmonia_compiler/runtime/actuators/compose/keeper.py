@@ -122,7 +122,7 @@ class Keeper:
             if self._before is not None and not stop.is_set() and self.has_folder():
                 self._leave()
             else:
-                self._stop()
+                self._stop(stop)
         return STOPPED if self._failure is None else FAILED
 
     def has_folder(self) -> bool:
@@ -325,8 +325,11 @@ class Keeper:
         self._phase = "failed"
         self._write()
 
-    def _stop(self) -> None:
-        """The gateway first, so that no request loses its engines, then everything."""
+    def _stop(self, stop: Told) -> None:
+        """The gateway first, so that no request loses its engines, then everything.
+
+        Where the folder is gone, nobody could end it later: Docker is told until it does so, or this process is to end.
+        """
         self._before = None
         if self._failure is None:
             self._phase = "stopping"
@@ -337,7 +340,12 @@ class Keeper:
         if self._front:
             with contextlib.suppress(DockerFailed):
                 self._docker.stop(bundles.GATEWAY, GRACE_S)
-        self.leaves_some = not self._removes()
+        while not self._removes():
+            if self.has_folder() or stop.is_set():
+                self.leaves_some = True
+                break
+            self._failures += 1
+            stop.wait(delay_s(self._failures))
         for one in self._watched.values():
             one.close()
         if not self.leaves_some:
