@@ -1,5 +1,6 @@
 """`harmoniac up`: start a bundle, and say what is waited for until it answers."""
 
+import contextlib
 import time
 from functools import partial
 from pathlib import Path
@@ -105,8 +106,7 @@ def _start(
         # Until this command has said that the service is there and has ended, the service is its own to stop.
         if not started and not foreground:
             raise
-        click.echo("stopping", err=True)
-        actuator.stop(bundle)
+        _stop(actuator, bundle)
         if not foreground:
             raise
 
@@ -185,8 +185,26 @@ def _print_next(bundle: Path, absent: frozenset[str], *, reembed: bool) -> None:
 
 
 def _stay(actuator: Actuator, bundle: Path) -> None:
-    """Until the service is taken down; say what happens to its processes."""
+    """Until the service is taken down, or Ctrl-C stops it; say what happens to its processes."""
     lines = Lines()
-    while (status := actuator.status(bundle)).phase != "down":
-        lines(status)
-        time.sleep(0.5)
+    # This process's own folder stays the bundle's where that is moved.
+    with contextlib.chdir(bundle):
+        try:
+            while (here := _here()) is not None and (status := actuator.status(here)).phase != "down":
+                lines(status)
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            if (here := _here()) is not None:
+                _stop(actuator, here)
+
+
+def _here() -> Path | None:
+    """The folder of this process; None where it has been removed."""
+    with contextlib.suppress(FileNotFoundError):
+        return Path.cwd()
+    return None
+
+
+def _stop(actuator: Actuator, bundle: Path) -> None:
+    click.echo("stopping", err=True)
+    actuator.stop(bundle)

@@ -1,5 +1,7 @@
 """`harmoniac up`: what it says is to be done next."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ from rich.console import Console
 
 from harmonia_compiler.cli.main import run
 from harmonia_compiler.cli.progress import Lines, _table
-from harmonia_compiler.cli.up import _left, _print_next, _tell
+from harmonia_compiler.cli.up import _left, _print_next, _stay, _tell
 from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, ProcessStatus, Status
 from harmonia_compiler.runtime.actuators.local import Local
 
@@ -105,3 +107,35 @@ def test_what_a_service_notes_of_itself_is_said_once_while_it_is_waited_for(caps
     with console.capture() as shown:
         console.print(_table((ProcessStatus("milvus-0", "milvus", "ready", 0.0),), ("it was moved",)))
     assert shown.get().splitlines()[-1].strip() == "it was moved"
+
+
+class Followed(Local):
+    """A service whose folder something becomes of while somebody stays with it, who presses Ctrl-C then."""
+
+    def __init__(self, becomes: Callable[[], object]) -> None:
+        self._becomes, self.seen, self.stopped = becomes, list[Path](), list[Path]()
+
+    def status(self, bundle: Path) -> Status:
+        self.seen.append(bundle)
+        if len(self.seen) > 1:
+            raise KeyboardInterrupt
+        self._becomes()
+        return Status("running")
+
+    def stop(self, bundle: Path) -> bool:
+        self.stopped.append(bundle)
+        return True
+
+
+def test_whoever_stays_with_a_service_follows_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    here, moved = Path("bundle"), tmp_path / "moved"
+    here.mkdir()
+    followed = Followed(partial(here.absolute().rename, moved))
+    _stay(followed, here)
+    assert (followed.seen, followed.stopped) == ([tmp_path / "bundle", moved], [moved])
+    # Where that is removed, so is the service.
+    removed = Followed(moved.rmdir)
+    _stay(removed, moved)
+    assert (removed.seen, removed.stopped) == ([moved], [])
+    assert Path.cwd() == tmp_path
