@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from harmonia_compiler.diagnostics.render import visible
 from harmonia_compiler.runtime.actuators.actuator import ProcessStatus, Status, Watch
 
 #: How often a process that is still not ready is named again where nobody watches a terminal, in seconds.
@@ -55,12 +56,12 @@ def progress() -> Iterator[Watch]:
 
 def _table(processes: tuple[ProcessStatus, ...], notes: tuple[str, ...] = ()) -> Table:
     table = Table("", "process", "state", "since", "waiting for", box=None, pad_edge=False)
-    table.caption = Text("\n".join(notes)) if notes else None
+    table.caption = Text("\n".join(map(visible, notes))) if notes else None
     now = time.time()
     for process in processes:
         mark = Text("✓", "green") if process.phase == "ready" else Text("·", "yellow")
         since = f"{max(0.0, now - process.since):.0f} s"
-        table.add_row(mark, Text(process.name), process.phase, since, Text(process.waiting_for))
+        table.add_row(mark, Text(process.name), process.phase, since, Text(visible(process.waiting_for)))
     return table
 
 
@@ -77,13 +78,13 @@ class Lines:
         remind = time.monotonic() - self._reminded > _REMIND_S
         for note in status.notes:
             if note not in self._noted:
-                print(f"up: {note}", file=sys.stderr, flush=True)
+                print(f"up: {visible(note)}", file=sys.stderr, flush=True)
             self._noted.add(note)
         for process in status.processes:
             changed = self._shown.get(process.name) != process.phase
             if changed or (remind and process.phase in _UNDER_WAY):
                 passed = "" if changed else f" for {time.time() - process.since:.0f} s"
-                waits = f", waits for {process.waiting_for}" if process.waiting_for else ""
+                waits = f", waits for {visible(process.waiting_for)}" if process.waiting_for else ""
                 print(f"up: {process.name} {process.phase}{passed}{waits}", file=sys.stderr, flush=True)
             self._shown[process.name] = process.phase
         if remind:

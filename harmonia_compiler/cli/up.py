@@ -15,6 +15,7 @@ from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.cli.progress import Lines, progress, timeout_option
 from harmonia_compiler.cli.replacing import print_log, replaced, replacing, share_of
 from harmonia_compiler.cli.stopping import stopped_as_by_hand
+from harmonia_compiler.diagnostics.render import visible
 from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.runtime.actuators.actuator import (
     NOTHING_LEFT,
@@ -117,7 +118,7 @@ def _left(actuator: Actuator, bundle: Path) -> str:
     if status == NOTHING_LEFT:
         return "interrupted: what had been started is stopped again"
     # Somebody else's, one that is taken over, or what a second Ctrl-C left: who looks after it knows.
-    named, why = shell_word(bundle), "".join(f" ({note})" for note in status.notes)
+    named, why = shell_word(bundle), "".join(f" ({visible(note)})" for note in status.notes)
     return (
         f"interrupted, and not all is stopped{why}: `harmoniac status {named}` says how it is, "
         f"`harmoniac down {named}` ends it"
@@ -132,7 +133,7 @@ def _tell(actuator: Actuator, bundle: Path, took_s: float, *, started: bool, ree
     else:
         click.echo(f"already running: {_where(status)}")
     for note in status.notes:
-        click.echo(note)
+        click.echo(visible(note))
     if status.url:
         # The state knows how things stood when a process started; documents may have come since, also while others did.
         _print_next(bundle, actuator.absent(bundle), reembed=reembed)

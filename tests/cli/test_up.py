@@ -83,7 +83,7 @@ class Left(Local):
         (NOTHING_LEFT, "interrupted: what had been started is stopped again"),
         (Status("stopping"), "interrupted, and not all is stopped: `harmoniac status some` says how it is, "),
         (Status("starting"), "interrupted, and not all is stopped: `harmoniac status some` says how it is, "),
-        (Status("down", notes=("its keeper ended",)), "interrupted, and not all is stopped (its keeper ended): "),
+        (Status("down", notes=("its \x1b ended",)), "interrupted, and not all is stopped (its ␛ ended): "),
     ],
 )
 def test_an_interrupted_start_says_what_is_left(status: Status, said: str) -> None:
@@ -98,15 +98,26 @@ def test_digits_of_other_scripts_make_no_duration_and_no_share(
     assert "write" in capsys.readouterr().err
 
 
-def test_what_a_service_notes_of_itself_is_said_once_while_it_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = Lines()
-    for notes in ((), ("it was moved",), ("it was moved",), ()):
-        lines(Status("starting", notes=notes))
-    assert capsys.readouterr().err.splitlines() == ["up: it was moved"]
+def test_what_a_service_notes_of_itself_is_said_once_while_it_is_waited_for_and_leaves_the_terminal_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines, waiting = Lines(), ProcessStatus("milvus-0", "milvus", "starting", 0.0, waiting_for="a\x1b[31m")
+    for notes in ((), ("moved from \x1b[31m\nx",), ("moved from \x1b[31m\nx",), ()):
+        lines(Status("starting", (waiting,), notes=notes))
+    said = ["moved from ␛[31m␊x", "milvus-0 starting, waits for a␛[31m"]
+    assert sorted(capsys.readouterr().err.splitlines()) == sorted(f"up: {one}" for one in said)
     console = Console(width=80)
     with console.capture() as shown:
-        console.print(_table((ProcessStatus("milvus-0", "milvus", "ready", 0.0),), ("it was moved",)))
-    assert shown.get().splitlines()[-1].strip() == "it was moved"
+        console.print(_table((waiting,), ("moved from \x1b[31m\nx",)))
+    assert shown.get().splitlines()[-1].strip() == said[0]
+    assert "a␛[31m" in shown.get()
+
+
+def test_what_a_service_notes_of_itself_when_it_is_there_leaves_the_terminal_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _tell(Left(Status("running", notes=("moved from \x1b[31m",))), tmp_path, 1.0, started=False, reembed=False)
+    assert "moved from ␛[31m" in capsys.readouterr().out
 
 
 class Followed(Local):
