@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
 from harmonia_compiler.contract.slurm import SlurmComponent
 from harmonia_compiler.diagnostics.diagnostic import Rejected
-from harmonia_compiler.runtime.actuators.actuator import ProcessStatus
+from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, ProcessStatus
 from harmonia_compiler.runtime.actuators.slurm import ACTUATOR
 from harmonia_compiler.runtime.actuators.slurm.commands import Queued, outside, queue
 from harmonia_compiler.runtime.actuators.slurm.folder import ProcessFolder, SharedFolder
@@ -191,6 +192,36 @@ def test_what_up_writes_is_for_its_owner_alone(tmp_path: Path) -> None:
     token = folder.token()
     folder.begin(Asked(), {})
     assert folder.token() != token
+
+
+def test_a_copy_of_a_bundle_is_another_service_and_a_folder_that_is_moved_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, copy = write(tmp_path, MIXED), tmp_path / "copy"
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    named, ended = bin_ / "named", bin_ / "ended"
+    scripts = {
+        "squeue": f'[ -e {ended} ] || echo "7|RUNNING|None|$(cat {named})"',
+        "scancel": f'echo "$*" >> {ended}',
+    }
+    fake(bin_, monkeypatch, **scripts)
+    run = SharedFolder(bundle)
+    (bundle / "run").mkdir()
+    named.write_text(run.begin(Asked(), {}).name)
+    shutil.copytree(bundle, copy)
+    assert ACTUATOR.status(copy) == NOTHING_LEFT
+    assert not ACTUATOR.stop(copy)
+    assert not ended.exists()
+    assert ACTUATOR.status(bundle).notes == ("job 7",)
+    # Where it is not moved, a file system may number it anew.
+    copied, moved = copy.rename(tmp_path / "copied"), bundle.rename(tmp_path / "moved")
+    assert ACTUATOR.status(moved).notes == ("job 7",)
+    copied.rename(bundle)
+    assert ACTUATOR.status(bundle).notes == ("job 7",)
+    assert ACTUATOR.stop(moved)
+    assert ended.read_text().split()[-1] == "7"
+    assert ACTUATOR.status(moved) == NOTHING_LEFT
 
 
 async def in_phase(step: KeptStep, phase: str) -> ProcessStatus:

@@ -83,7 +83,7 @@ class Slurm:
         """See `Actuator.status`."""
         named, bundle = shell_word(bundle), bundle.resolve()
         folder = SharedFolder(bundle)
-        run = folder.run()
+        run = folder.own_run()
         if run is None:
             return Status("down")
         try:
@@ -120,7 +120,7 @@ class Slurm:
         """See `Actuator.stop`."""
         bundle = bundle.resolve()
         folder = SharedFolder(bundle)
-        run = folder.run()
+        run = folder.own_run()
         if run is None:
             return False
         try:
@@ -150,7 +150,7 @@ class Slurm:
 
     def _jobs(self, bundle: Path) -> list[Queued]:
         """The jobs of the service that have not ended; none where Slurm is not here, which preflight says."""
-        run = SharedFolder(bundle).run()
+        run = SharedFolder(bundle).own_run()
         if run is None:
             return []
         try:

@@ -32,10 +32,12 @@ _Document = TypeVar("_Document")
 
 
 class Run(msgspec.Struct, frozen=True):
-    """`run.json`."""
+    """`run.json`. `place` is where its folder was when it was written, and `number` which file that was."""
 
     name: str
     asked: Asked = Asked()
+    place: str = ""
+    number: int = 0
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -62,7 +64,7 @@ class SharedFolder:
         """Start with a new token and name, and nothing of an earlier service. Raises OSError."""
         self.clear()
         self.path.mkdir(mode=0o700, parents=True)
-        run = Run(f"harmonia-{secrets.token_hex(6)}", asked)
+        run = Run(f"harmonia-{secrets.token_hex(6)}", asked, str(self.path.resolve()), self.path.stat().st_ino)
         write_whole(self.path / "token", secrets.token_hex(32).encode(), 0o600)
         self._write("environment.json", late)
         self._write("run.json", run)
@@ -75,6 +77,17 @@ class SharedFolder:
     def run(self) -> Run | None:
         """What this service is called; None where there is none."""
         return self._read("run.json", Run)
+
+    def own_run(self) -> Run | None:
+        """The same for whoever asks about the jobs or ends them; None also in a copy, whose service is another's.
+
+        A folder that is moved, or is seen elsewhere by another machine, keeps its number, and one on a file system that
+        numbers its files anew its place.
+        """
+        run = self.run()
+        if run is None or run.place in ("", str(self.path.resolve())):
+            return run
+        return run if self.path.stat().st_ino == run.number else None
 
     def token(self) -> bytes:
         """The token of the run. Raises OSError."""
