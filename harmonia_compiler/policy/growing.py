@@ -8,7 +8,9 @@ how many would be at work by these alone, with every request taking half of its 
 where that is greater, over how many more are at work then (an estimate by an instrumental variable).
 
 What does not vary says nothing. So old comparisons fade only as new ones come that say something, and not with time. As
-long as little was compared, requests are taken to grow as they usually do in engines that are busy.
+long as little was compared, requests are taken to grow as they usually do in engines that are busy. Where fewer are at
+work than when it was compared, they grow by less: times are taken to lie on a line, which begins with that of a request
+alone. Else what was seen of full engines would keep them idle.
 """
 
 import math
@@ -24,6 +26,8 @@ FEWEST = 20
 APART = 0.3
 #: So much of what was compared is remembered, in squares of differences, and so much stands for the usual growth.
 REMEMBERED, BEFOREHAND, USUAL = 30.0, 5.0, 0.6
+#: The part of their stay after the first of them came, at least, for which those who came before are reckoned.
+LEAST_KNOWN = 0.25
 #: As growing by more percent than this, for one percent more at work, no requests are taken.
 MOST = 0.8
 #: Of those that were cut off it is not known how long they would have taken: less is seen of growth by their part.
@@ -42,26 +46,37 @@ class Crowd:
 class Coming:
     """How many requests would be at work by what came alone. Times are in seconds, by the driver's clock.
 
-    All of them are taken to stay as long as they do in the mean, whatever each was promised.
+    All of them are taken to stay as long as they do in the mean, whatever each was promised, and as many to have come
+    before the first one as since: else all would seem to grow at first, crowds, times and what came.
     """
 
     _value: float = 0.0
+    _first_s: float = 0.0
     _since_s: float = 0.0
     _stay_s: Mean = field(default_factory=Mean)
 
     def came(self, now: float, within_s: float) -> None:
         """One more came, to be answered within so many seconds, whether it was let in or not."""
-        self._value = self.at(now) + 1.0
+        if not self._value:
+            self._first_s = now
+        self._value = self._left(now) + 1.0
         self._since_s = now
         self._stay_s.add(within_s / 2.0)
 
     def at(self, now: float) -> float:
         """How many would be at work now."""
-        return self._value * math.exp((self._since_s - now) / self._stay_s.value) if self._value else 0.0
+        if not self._value:
+            return 0.0
+        known = max(LEAST_KNOWN, (now - self._first_s) / self._stay_s.value)
+        return self._left(now) / -math.expm1(-known)
 
     def per_second(self, now: float) -> float:
         """How many came a second lately."""
         return self.at(now) / self._stay_s.value if self._value else 0.0
+
+    def _left(self, now: float) -> float:
+        """How many would be left of those who came."""
+        return self._value * math.exp((self._since_s - now) / self._stay_s.value) if self._value else 0.0
 
 
 @dataclass(slots=True)
@@ -73,6 +88,8 @@ class Growing:
     _by_coming: float = 0.0
     _taken: float = 0.0
     _compared: float = 0.0
+    #: The crowd among which most was compared, by its logarithm as the others.
+    _among: float = 0.0
     _crowds: float = 0.0
     _times: float = 0.0
 
@@ -93,15 +110,17 @@ class Growing:
         self._taken += (taken - self._taken) / self._ended
 
     def by(self, seen: float) -> float:
-        """The growth, where such a part of the requests was not cut off."""
+        """The growth among as many as there were lately, where such a part of the requests was not cut off."""
         times = self._times / max(LEAST_SEEN, seen) + USUAL * BEFOREHAND
-        found = times / (max(0.0, self._crowds) + BEFOREHAND)
-        return max(0.0, min(MOST, found))
+        found = max(0.0, min(MOST, times / (max(0.0, self._crowds) + BEFOREHAND)))
+        fewer = found * math.exp(min(0.0, self._crowd - self._among))
+        return fewer / (1.0 - found + fewer)
 
     def _compare(self, by_coming: float, crowd: float, taken: float) -> None:
         said = by_coming * by_coming
         kept = min(1.0, REMEMBERED / (self._compared + said)) if said else 1.0
         self._compared = (self._compared + said) * kept
+        self._among += (self._crowd - self._among) * said / self._compared if said else 0.0
         self._crowds = (self._crowds + by_coming * crowd) * kept
         self._times = (self._times + by_coming * taken) * kept
 

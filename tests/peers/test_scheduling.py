@@ -1,5 +1,7 @@
 """What the scheduling must not cost: below what a plan carries, and past it where requests differ much."""
 
+from statistics import fmean
+
 import pytest
 
 from bench.peers.search import in_time
@@ -26,5 +28,6 @@ def test_below_its_capacity_a_pipeline_loses_nothing_by_being_scheduled(name: st
 def test_past_its_capacity_a_pipeline_of_short_and_long_requests_answers_as_many_in_time(name: str) -> None:
     """Engines of few places, which short requests need, stand beside one that learns how many it can take."""
     made = planned(name, "eight")
-    carried_rps = made.plan.predicted[name].throughput_rps
-    assert in_time(made, 1.5 * carried_rps, ALL) >= in_time(made, 1.5 * carried_rps, PLAIN) - COSTS
+    rate_rps = 1.5 * made.plan.predicted[name].throughput_rps
+    found, plain = (fmean(in_time(made, rate_rps, parts, seed) for seed in (1, 2)) for parts in (ALL, PLAIN))
+    assert found >= plain - COSTS

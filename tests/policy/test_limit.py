@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from harmonia_compiler.policy.growing import Crowd
+from harmonia_compiler.policy.growing import Coming, Crowd, Growing
 from harmonia_compiler.policy.limit import FEWEST, NEAR, SWING, Limit
 
 #: How much times vary, by the deviation of their logarithm, and within how many seconds answers are promised.
@@ -190,3 +190,40 @@ def test_some_must_be_let_in_where_all_are_late() -> None:
     for _ in range(int(FEWEST) + 10_000):
         limit.ended(Crowd(), Crowd(), 1.0, 1.0)
     assert limit.most <= 1.0 + SWING
+
+
+def test_who_is_cut_off_at_its_promise_keeps_its_place_no_longer_however_many_there_are() -> None:
+    limit = Limit()
+    crowd = Crowd(100, 100.0)
+    # Of five two are late, and one in a dozen is in time only just: with more at work fewer of the rest would be.
+    parts = [1.0 if number % 5 in {1, 3} else 0.9 if number in {7, 19} else 0.5 for number in range(25)]
+    for number in range(5000):
+        limit.ended(crowd, crowd, parts[number % 25], parts[number % 25])
+    assert limit.most == math.inf
+
+
+def test_at_a_constant_rate_as_many_would_be_there_at_first_as_later() -> None:
+    coming = Coming()
+    seen = []
+    for number in range(4000):
+        coming.came(number / 10.0, 20.0)
+        seen.append(coming.at(number / 10.0))
+    # A hundred in ten seconds.
+    assert all(found == pytest.approx(100.0, rel=0.05) for found in seen[30:])
+
+
+def test_among_fewer_requests_grow_by_less_as_engines_do_that_are_not_full() -> None:
+    chance = random.Random(1)
+    growing = Growing()
+
+    def end(at_work: int) -> None:
+        crowd = Crowd(at_work, float(at_work))
+        growing.ended(crowd, crowd, 0.2 + 0.005 * at_work, tells=True)
+
+    for _ in range(3000):
+        end(round(120 * chance.uniform(0.7, 1.4)))
+    # Three quarters of the time are for the others there, and among six a tenth.
+    assert growing.by(1.0) == pytest.approx(0.75, abs=0.05)
+    for _ in range(200):
+        end(6)
+    assert growing.by(1.0) < 0.35

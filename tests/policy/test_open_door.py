@@ -286,3 +286,19 @@ ENGINES = {"triage": Engine(1), "small": Engine(4), "large": Engine(128, 8.0), "
 def test_past_the_capacity_of_requests_that_differ_as_many_are_in_time_as_first_come_first_served(flow: Flow) -> None:
     found, plain = (Service(ENGINES, {"p": flow}, 1, parts).run(1.5, 120.0).ends["in time"] for parts in (ALL, PLAIN))
     assert found >= 0.95 * plain
+
+
+#: Some go round once more, or three times: one in twelve is late though nobody else is there.
+LOOPING = Flow(
+    tuple(
+        (share, (("find", 0.2), ("say", 1.0)) * rounds) for rounds, share in enumerate((0.216, 0.432, 0.288, 0.064), 1)
+    ),
+    (Promise(5.0),),
+)
+
+
+def test_a_limit_that_fell_as_the_first_came_does_not_keep_engines_idle() -> None:
+    engines = {"find": Engine(16), "say": Engine(64, 1.0)}
+    flows = {"p": LOOPING, "q": LOOPING}
+    found, plain = (Service(engines, flows, 2, parts).run(0.9, 200.0).ends["in time"] for parts in (ALL, PLAIN))
+    assert found >= 0.7 * plain
