@@ -18,7 +18,7 @@ from harmonia_compiler.flow.conditions import Missed
 from harmonia_compiler.flow.expand import Expanded, expand, scopes_around
 from harmonia_compiler.flow.extents import extents, work
 from harmonia_compiler.flow.graph import Application, Flow
-from harmonia_compiler.flow.guards import Guards, Path, guards
+from harmonia_compiler.flow.guards import Bounds, Guards, Path, guards
 from harmonia_compiler.flow.guesses import Results, unsaid
 from harmonia_compiler.flow.lateness import Course, Takes, Way, choices, late_ways, with_lateness
 from harmonia_compiler.flow.questions import Place, Questions
@@ -151,18 +151,18 @@ def demand(
     kinds = all_kinds() if kinds is None else kinds
     expanded = expand(flow)
     graph, late = call_graph(expanded.flow), dict[str, float]()
-    in_pieces = streamed(expanded.flow)
+    in_pieces, bounds = streamed(expanded.flow), Bounds()
     ways: tuple[Way, ...] | None = None
     if takes is not None and expanded.limited:
         told_apart = choices(expanded)
 
         def course(expanded: Expanded) -> Course:
-            likely, _, items = _likely(expanded, application, kinds, told_apart)
+            likely, _, items = _likely(expanded, application, kinds, bounds, told_apart)
             return Course(graph, likely.paths, items, in_pieces)
 
         expanded, late = with_lateness(expanded, course, takes)
         ways = late_ways(expanded, course(expanded), takes)
-    likely, sizes, items = _likely(expanded, application, kinds)
+    likely, sizes, items = _likely(expanded, application, kinds, bounds)
     if ways is None:
         ways = tuple(map(Way, likely.paths))
     found = Demand(
@@ -200,17 +200,23 @@ def demand(
 
 
 def _likely(
-    expanded: Expanded, application: Application, kinds: Mapping[str, Kind], told_apart: Collection[int] = ()
+    expanded: Expanded,
+    application: Application,
+    kinds: Mapping[str, Kind],
+    bounds: Bounds,
+    told_apart: Collection[int] = (),
 ) -> tuple[Guards, tuple[Extent, ...], tuple[float, ...]]:
     """How likely each node is demanded, how much its value is, and how many items each scope has."""
     questions = Questions(expanded)
-    likely = guards(expanded, [USUAL_ITEMS] * len(expanded.items), told_apart=told_apart, questions=questions)
+    likely = guards(
+        expanded, [USUAL_ITEMS] * len(expanded.items), told_apart=told_apart, questions=questions, bounds=bounds
+    )
     tested = {position for position, _ in likely.likely}
     sizes = extents(expanded.flow, application, kinds, likely.taken, tested)
     items = _items(expanded, sizes)
     if len(items) > 1:
         # How many items there are decides how likely one of them takes a branch.
-        likely = guards(expanded, items, told_apart=told_apart, questions=questions)
+        likely = guards(expanded, items, told_apart=told_apart, questions=questions, bounds=bounds)
         sizes = extents(expanded.flow, application, kinds, likely.taken, tested)
         items = _items(expanded, sizes)
     return likely, sizes, items

@@ -270,7 +270,7 @@ class _Expansion:
         read = MakeList(tuple(dict.fromkeys(results[: 1 + loop.carried])))
         followed = self._append(Node(read, ListOf(None)), position, frame)
         later = (
-            self._append(replace(self._nodes[at], operation=After(followed, at), share=None), position, frame)
+            self._append(replace(self._nodes[at], operation=After(followed, at), share=None, arm=None), position, frame)
             for at in results[1:]
         )
         return (results[0], *later)

@@ -20,16 +20,19 @@ from harmonia_compiler.flow.apart import KnownApart, Told
 from harmonia_compiler.flow.asked import Asked, Test, settled
 from harmonia_compiler.flow.expand import Expanded, Item, scopes_around
 from harmonia_compiler.flow.graph import EVEN
-from harmonia_compiler.flow.outcomes import FALSE, TRUE, Mark, Outcomes
+from harmonia_compiler.flow.outcomes import FALSE, TRUE, Mark, Outcomes, TooManyError
 from harmonia_compiler.flow.questions import Place, Questions, place_of
 from harmonia_compiler.flow.reached import Fact, Step, questions_of
 from harmonia_compiler.flow.said import Statement
 from harmonia_compiler.flow.shares import KnownOfRow, Part, Row, Shares
 from harmonia_compiler.flow.values import Known, Value, left
 
-#: How deep conditions are looked into that are made of others, and how often in all: where arms are left out, what is
-#: found holds for one place alone, and loops within loops ask for it twice as often in each round.
-_DEEPEST, _MOST_LOOKS = 40, 20_000
+#: How deep conditions are looked into that are made of others, which is done by recursion.
+_DEEPEST = 40
+
+#: To look into one takes so many steps: where arms are left out, what is found holds for one place alone, and loops
+#: within loops ask for it twice as often in each round.
+_LOOK = 5
 
 #: Shares are reckoned with rounding; what leaves one is searched for in so many steps.
 _CLOSE = 1e-9
@@ -110,8 +113,8 @@ class Functions:
         self._made: dict[Asked, int] = {}
         # How many arms have been left out so far that no request takes where their condition was asked.
         self._left_out = 0
-        self._tries, self._looks = _MOST_TRIES_IN_ALL, _MOST_LOOKS
-        self.shares = Shares(self._questions.labels_of, self._limit)
+        self._tries = _MOST_TRIES_IN_ALL
+        self.shares = Shares(self._questions.labels_of, self._new_outcomes)
         of_values = [one for one in said if not one.is_made and not one.is_mixed]
         for row, shares in found.items():
             for test, share in shares.items():
@@ -120,8 +123,11 @@ class Functions:
 
     def forget(self) -> None:
         """Know no more of functions than at first, and tell no values apart."""
-        self.outcomes = Outcomes(self._limit)
+        self.outcomes = self._new_outcomes()
         self.values, self._made, self.apart = {}, {}, frozenset()
+
+    def _new_outcomes(self) -> Outcomes:
+        return Outcomes(self._limit, self.outcomes.steps)
 
     @contextmanager
     def saying(self) -> Iterator[None]:
@@ -156,9 +162,8 @@ class Functions:
         """When all of that is so; None while what is said by now leaves that open, by these questions at least."""
         if not all(self.told_of(place_of(one)).is_said(one.test) for one in leaves):
             return None
-        for one, made_of in self.parts(steps):
-            if made_of and one not in self._made and self._questions.one_of_rounds(one) in self._of_made:
-                return None
+        if any(self._is_made_and_said(one) and not self._is_known(one) for one, _ in self.parts(steps)):
+            return None
         if not leaves:
             return self.where(steps, TRUE)
         before, found = len(self._made), set[int]()
@@ -170,6 +175,16 @@ class Functions:
         self._otherwise = None
         return found.pop() if len(found) == 1 else None
 
+    def _is_made_and_said(self, asked: Asked) -> bool:
+        """Whether somebody has said how often a condition holds that is made of others, looked into or not."""
+        is_made = isinstance(self._nodes[asked.position].operation, Select)
+        return is_made and self._questions.one_of_rounds(asked) in self._of_made
+
+    def _is_known(self, asked: Asked) -> bool:
+        """Whether it is known when a condition is true that is made of others."""
+        value = None if self._questions.looks_into(asked) else self.values.get(place_of(asked))
+        return asked in self._made or (value is not None and value.knows(asked.test))
+
     def found(self, asked: Asked, word: Word, guard: int, depth: int = 0) -> int:
         """The function, of which no more than what the guard lets through need be right.
 
@@ -178,13 +193,12 @@ class Functions:
         leaves this. With it the condition holds the more often, the greater it is.
         """
         whole, flipped = self._questions.plain(asked)
-        if whole in self._made or not isinstance(self._nodes[whole.position].operation, Select):
-            return self._composed(asked, word, guard, depth)
-        said = self._of_made.get(self._questions.one_of_rounds(whole))
-        if said is not None:
+        if self._is_made_and_said(whole):
+            said = self._of_made[self._questions.one_of_rounds(whole)]
             word = Word(1.0 - said if flipped else said, is_guess=False)
+        is_settled = whole in self._made or not self._questions.looks_into(whole)
         outcomes, likely = self.outcomes, self.outcomes.probability(guard)
-        if word.is_guess or not likely or not self._tries:
+        if is_settled or word.is_guess or not likely or not self._tries:
             return self._composed(asked, word, guard, depth)
         before = self._mark(asked)
 
@@ -232,9 +246,9 @@ class Functions:
     def _composed(self, asked: Asked, word: Word, guard: int, depth: int) -> int:
         """The function, by what is said of the condition, or guessed of what it is made of.
 
-        Iterative along one arm of each choice that it is made of, since those may be many; what lies deeper in other
-        places than `_DEEPEST`, or behind `_MOST_LOOKS`, is an outcome of its own. A guess is one of each value that a
-        name may be bound to; what is said is of all of them together.
+        Iterative along one arm of each choice that it is made of, since those may be many. A guess is one of each value
+        that a name may be bound to; what is said is of all of them together. Raises TooManyError where it lies deeper
+        in other places than `_DEEPEST`.
         """
         outcomes, before = self.outcomes, self._left_out
         whole, flipped = self._questions.plain(asked)
@@ -242,11 +256,12 @@ class Functions:
         asked, share, is_negated = whole, 1.0 - share if flipped else share, False
         # For each choice when it is true, what one of its arms is, and whether that is the first one.
         passed: list[tuple[int, int, bool]] = []
-        while asked not in self._made and depth < _DEEPEST and self._looks:
-            self._looks -= 1
+        while asked not in self._made and self._questions.looks_into(asked):
+            if depth > _DEEPEST:
+                raise TooManyError
+            outcomes.steps.take(_LOOK)
             select = self._nodes[asked.position].operation
-            if not isinstance(select, Select):
-                break
+            assert isinstance(select, Select)
             then, otherwise = replace(asked, position=select.then), replace(asked, position=select.otherwise)
             of_test = self.word(asked.position)
             if is_spread and of_test.is_guess and (grows := self._grows(then, otherwise)) is not None:
@@ -294,6 +309,9 @@ class Functions:
         if known is not None:
             return TRUE if known else FALSE
         place, test = place_of(asked), asked.test
+        if self._is_made_and_said(asked):
+            # What is said of one that is not looked into is said of it alone.
+            return self._value(place).test(test, share, guard)
         if place not in self.apart:
             return self._tested(self._value(place), self._questions.parts_of(place), test, share, guard)
         told = self.told_of(place)

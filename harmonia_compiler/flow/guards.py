@@ -10,6 +10,7 @@ it: with k items that do so independently, each in a share p of the requests, in
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from harmonia_compiler.flow.asked import Test
 from harmonia_compiler.flow.conditions import Conditions, Missed
 from harmonia_compiler.flow.expand import Expanded, scopes_around
 from harmonia_compiler.flow.graph import EVEN, Node
-from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes, TooManyError
+from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes, SpentError, Steps, TooManyError
 from harmonia_compiler.flow.questions import Place, Questions
 
 #: Nodes of decision diagrams for one flow; structured programs need a few for each branch.
@@ -30,12 +31,16 @@ LIMIT = 100_000
 #: The same for what is said of one value, and for one condition, where all together are too much.
 _LIMIT_ALONE = 2_000
 
+#: How many steps may be taken to find the guards of one flow in all: by all conditions, by those that are made of few
+#: others, and by each one alone.
+_MOST_STEPS = 250_000, 100_000, 100_000
+
 #: Paths that are told apart, and of how many calls times branches, beyond which they are taken to be nested.
 MOST_PATHS = 16
 MOST_TOLD_APART = 5_000
 
 #: How often the shares of arms are reckoned anew, each time by how often the tests before them hold; in the second half
-#: of those turns all are heard.
+#: of those turns all are heard. What is estimated is so once.
 _MOST_TURNS = 8
 
 
@@ -57,9 +62,10 @@ class Guards(msgspec.Struct, frozen=True):
     `Select`, that of `then` once it is demanded. `paths` are the calls that requests send together, for
     any item, the most likely first; of more than MOST_PATHS the least likely count as one that sends what
     either does. In a flow of very many branches, who sends a rare call is taken to send all that are less rare.
-    Where not `exact`, the flow branches beyond the bound and the figures are estimates: each branch counts as an
-    outcome of its own but for those around it that ask about the same values, and demands from several places as if
-    they never coincided.
+    Where not `exact`, the flow branches beyond the bounds and the figures are estimates: each condition that is made of
+    many others counts as one of its own, which holds as often as is said. Where that is too much as well, each branch
+    is an outcome of its own but for those around it that ask about the same values, and demands from several places
+    count as if they never coincided.
     `likely` is how often each test holds of what calls give and requests bring (`Conditions.likely`), `arms` what takes
     an arm behind silent ones (`Conditions.arms`), `missed` the shares that are not met (`Conditions.missed`).
     """
@@ -73,36 +79,57 @@ class Guards(msgspec.Struct, frozen=True):
     missed: tuple[Missed, ...] = ()
 
 
+class Bounds:
+    """How much may be done to find the guards of one flow, however often that is done.
+
+    They are found by all conditions; where that is too much, by those that are made of few others, and else by each
+    one alone: from then on, in this way.
+    """
+
+    def __init__(self) -> None:
+        # Of each way that is left, whether all conditions are looked into, and how many steps.
+        all_, few, alone = map(Steps, _MOST_STEPS)
+        self._ways, self._alone = [(True, all_), (False, few)], alone
+
+    def found(
+        self, expanded: Expanded, questions: Questions, items: Sequence[float], limit: int, told_apart: Collection[int]
+    ) -> Guards:
+        """The guards' probabilities, by diagrams of at most `limit` nodes."""
+        while self._ways:
+            is_exact, steps = self._ways[0]
+            looked_into = questions if is_exact else questions.of_few
+            try:
+                return _Joint(expanded, looked_into, items, limit, steps).found(told_apart, exact=is_exact)
+            except (TooManyError, SpentError):
+                del self._ways[0]
+        return _estimate(expanded, questions.of_few, items, self._alone)
+
+
 def guards(
     expanded: Expanded,
     items: Sequence[float],
     limit: int = LIMIT,
     told_apart: Collection[int] = (),
     questions: Questions | None = None,
+    bounds: Bounds | None = None,
 ) -> Guards:
-    """The guards' probabilities, exact while the diagrams have at most `limit` nodes.
+    """The guards' probabilities, exact while the diagrams have at most `limit` nodes, and within the bounds.
 
     `items[s]` is how many items scope s is expected to have. Paths say of the choices to be `told_apart`, all outside
     of any scope, which of their values they take. `questions` are those of the flow, where they are known already.
     """
-    questions, heard = questions or Questions(expanded), without_arms(expanded)
-    found = _guards(heard, questions, items, limit, told_apart)
+    bounds, questions, heard = bounds or Bounds(), questions or Questions(expanded), without_arms(expanded)
+    found = bounds.found(heard, questions, items, limit, told_apart)
     for turn in range(_MOST_TURNS):
-        settled = with_arms(heard, found.arms, all_of_them=2 * turn >= _MOST_TURNS)
+        is_exact = found.exact
+        settled = with_arms(heard, found.arms, all_of_them=2 * turn >= _MOST_TURNS or not is_exact)
         if settled is heard:
             break
         heard = settled
-        found = _guards(heard, questions, items, limit, told_apart)
+        found = bounds.found(heard, questions, items, limit, told_apart)
+        if not is_exact:
+            break
     return found
-
-
-def _guards(
-    expanded: Expanded, questions: Questions, items: Sequence[float], limit: int, told_apart: Collection[int]
-) -> Guards:
-    try:
-        return _Exact(expanded, questions, items, limit).found(told_apart)
-    except TooManyError:
-        return _estimate(expanded, questions, items)
 
 
 def _of_any(one: float, items: float) -> float:
@@ -110,11 +137,15 @@ def _of_any(one: float, items: float) -> float:
     return one * items if items < 1.0 else 1.0 - (1.0 - one) ** items
 
 
-class _Exact:
-    def __init__(self, expanded: Expanded, questions: Questions, items: Sequence[float], limit: int) -> None:
+class _Joint:
+    """Guards as functions of the same outcomes."""
+
+    def __init__(
+        self, expanded: Expanded, questions: Questions, items: Sequence[float], limit: int, steps: Steps
+    ) -> None:
         self._expanded = expanded
         self._items = items
-        self._outcomes = Outcomes(limit)
+        self._outcomes = Outcomes(limit, steps)
         self._conditions = Conditions(expanded, questions, self._outcomes, limit)
         self._wanted = [FALSE] * len(expanded.flow.nodes)
         # For each node, when it is demanded from where, by the scope of what demands it.
@@ -124,7 +155,8 @@ class _Exact:
         # For each scope, the outcomes that differ from item to item.
         self._own: list[set[int]] = [set() for _ in expanded.items]
 
-    def found(self, told_apart: Collection[int]) -> Guards:
+    def found(self, told_apart: Collection[int], *, exact: bool) -> Guards:
+        """All that is to be known of them. Raises TooManyError and SpentError."""
         nodes, outcomes, wanted = self._expanded.flow.nodes, self._outcomes, self._wanted
         result = self._expanded.flow.result
         self._demands[result][0] = TRUE
@@ -153,7 +185,7 @@ class _Exact:
         demanded = tuple(outcomes.probability(guard) for guard in wanted)
         paths, conditions = self._paths(demanded, fallen), self._conditions
         told, arms, missed = conditions.likely(), conditions.arms(), conditions.missed()
-        return Guards(demanded, taken, paths, exact=True, likely=told, arms=arms, missed=missed)
+        return Guards(demanded, taken, paths, exact, likely=told, arms=arms, missed=missed)
 
     def _paths(self, demanded: Sequence[float], fallen: Mapping[int, int]) -> tuple[Path, ...]:
         outcomes = self._outcomes
@@ -224,10 +256,10 @@ class _Exact:
         return found
 
 
-def _estimate(expanded: Expanded, questions: Questions, items: Sequence[float]) -> Guards:
+def _estimate(expanded: Expanded, questions: Questions, items: Sequence[float], steps: Steps) -> Guards:
     try:
-        conditions = Conditions(expanded, questions, Outcomes(_LIMIT_ALONE), _LIMIT_ALONE)
-    except TooManyError:
+        conditions = Conditions(expanded, questions, Outcomes(_LIMIT_ALONE, steps), _LIMIT_ALONE)
+    except (TooManyError, SpentError):
         # What is said of one value alone is too much.
         conditions = None
     nodes, scopes = expanded.flow.nodes, expanded.scopes
@@ -259,6 +291,10 @@ def _estimate(expanded: Expanded, questions: Questions, items: Sequence[float]) 
         else:
             for needed in set(inputs(node.operation)):
                 demand(needed, likely, position)
+    arms: Mapping[int, OfArm] = {}
+    if conditions is not None:
+        with suppress(SpentError):
+            arms = conditions.arms(are_alone=True)
     sent = _by_rarity(expanded, demanded)
     any_of = accumulate(of_any(demanded[at], scopes[at], 0) for at in sent)
     return Guards(
@@ -267,7 +303,7 @@ def _estimate(expanded: Expanded, questions: Questions, items: Sequence[float]) 
         _nested({at: min(1.0, one) for at, one in zip(sent, any_of, strict=True)}),
         exact=False,
         likely={} if conditions is None else conditions.likely(),
-        arms={} if conditions is None else conditions.arms(are_alone=True),
+        arms=arms,
     )
 
 
@@ -277,7 +313,7 @@ def _estimated(conditions: Conditions | None, position: int, node: Node) -> floa
     if conditions is not None:
         try:
             return conditions.estimate(position, node.operation.condition)
-        except TooManyError:
+        except (TooManyError, SpentError):
             pass
     return EVEN if node.share is None else node.share
 

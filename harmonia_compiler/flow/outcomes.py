@@ -5,6 +5,7 @@ is wanted on both sides of a branch is wanted for certain. A new outcome stands 
 ones: a guard that grows inwards, branch by branch, then grows by one node each.
 """
 
+import math
 from collections.abc import Container, Sequence
 from itertools import product
 
@@ -21,10 +22,31 @@ class TooManyError(Exception):
     """The functions asked for take more nodes than the bound."""
 
 
-class Outcomes:
-    """A shared store of functions; a function is the number of its node, FALSE or TRUE among them."""
+class SpentError(Exception):
+    """What is asked for takes more steps than there may be."""
 
-    def __init__(self, limit: int) -> None:
+
+class Steps:
+    """How many steps may be taken in all, whatever of what they find is forgotten in between."""
+
+    def __init__(self, most: float) -> None:
+        self._left = most
+
+    def take(self, many: int = 1) -> None:
+        """Take some of them. Raises SpentError where none are left, and from then on."""
+        self._left -= many
+        if self._left < 0:
+            raise SpentError
+
+
+class Outcomes:
+    """A shared store of functions; a function is the number of its node, FALSE or TRUE among them.
+
+    `limit` is how large it may become. What it does takes some of the `steps`, or raises SpentError.
+    """
+
+    def __init__(self, limit: int, steps: Steps | None = None) -> None:
+        self.steps = steps or Steps(math.inf)
         self._limit = limit
         self._level = [-1, -1]
         self._low = [FALSE, TRUE]
@@ -63,6 +85,7 @@ class Outcomes:
         wanted = (test, then, otherwise)
         agenda = [wanted]
         while agenda:
+            self.steps.take()
             triple = agenda[-1]
             if self._known(triple) is not None:
                 agenda.pop()
@@ -133,6 +156,7 @@ class Outcomes:
 
     def give(self, shares: Sequence[float]) -> None:
         """Give all outcomes other probabilities."""
+        self.steps.take(len(self._level))
         self._shares = [*shares]
         for node in range(2, len(self._level)):
             share = shares[self._level[node]]
@@ -143,7 +167,9 @@ class Outcomes:
         """By how much the function's probability grows with that of each outcome, by its level."""
         found: dict[int, float] = {}
         reached = {function: 1.0}
-        for node in sorted(self._below(function), reverse=True):
+        below = sorted(self._below(function), reverse=True)
+        self.steps.take(len(below))
+        for node in below:
             likely, level = reached[node], self._level[node]
             low, high = self._low[node], self._high[node]
             slope = self._probability[high] - self._probability[low]

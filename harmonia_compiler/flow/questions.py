@@ -4,8 +4,10 @@ Conditions that ask the same are one question, in one wording; of a value is fou
 requests bring it may be.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -19,6 +21,9 @@ from harmonia_compiler.flow.graph import Node
 from harmonia_compiler.flow.origins import Way, ways
 from harmonia_compiler.flow.shares import Part, Row
 
+#: Of more questions than this a condition is made of many; so deep no more than these lie in each other.
+_FEW = 10
+
 
 class Place(NamedTuple):
     """A value that conditions ask about: a node's, or that of a field of a field of it."""
@@ -28,9 +33,13 @@ class Place(NamedTuple):
 
 
 class Questions:
-    """The questions of one expanded flow."""
+    """The questions of one expanded flow.
 
-    def __init__(self, expanded: Expanded) -> None:
+    A condition that is made of others is looked into where those are no more than `most`, each as often as it is asked.
+    """
+
+    def __init__(self, expanded: Expanded, most: float = math.inf) -> None:
+        self._expanded = expanded
         self._nodes = expanded.flow.nodes
         self._wordings = Wordings(self._nodes, _among(expanded))
         self._own = _own_bounds(self._nodes, self._wordings)
@@ -41,6 +50,40 @@ class Questions:
         self._first: dict[Hashable, int] = {}
         self._places: dict[Asked, list[Place]] = {}
         self._rows: dict[Asked, frozenset[Row]] = {}
+        self._most = most
+        self._sizes: dict[Asked, float] = {}
+
+    @cached_property
+    def of_few(self) -> "Questions":
+        """The same questions, but conditions that are made of many are looked into no more than values are."""
+        return Questions(self._expanded, _FEW)
+
+    def looks_into(self, asked: Asked) -> bool:
+        """Whether a question in that wording is about a condition that is made of others, which tell the answer."""
+        if not isinstance(self._nodes[asked.position].operation, Select):
+            return False
+        return self._most == math.inf or self._size(asked) <= self._most
+
+    def _size(self, asked: Asked) -> float:
+        """Of how many questions one is made, each as often as it is asked. Iterative, since they may be deep."""
+        agenda = [] if asked in self._sizes else [asked]
+        while agenda:
+            one = agenda[-1]
+            parts = self._parts_of_made(one)
+            if one not in self._sizes and (unknown := [part for part in parts if part not in self._sizes]):
+                agenda += unknown
+                continue
+            self._sizes[one] = 1.0 + sum(self._sizes[part] for part in parts)
+            agenda.pop()
+        return self._sizes[asked]
+
+    def _parts_of_made(self, asked: Asked) -> tuple[Asked, ...]:
+        """Of a condition that is made of others, what it asks and its arms, all in one wording; nothing of a value."""
+        operation = self._nodes[asked.position].operation
+        if not isinstance(operation, Select):
+            return ()
+        arms = (replace(asked, position=at) for at in (operation.then, operation.otherwise))
+        return tuple(self.plain(each)[0] for each in (Asked(operation.condition), *arms))
 
     def plain(self, asked: Asked) -> tuple[Asked, bool]:
         """What is asked in one wording for all that is alike, and whether that is the negation."""
@@ -80,11 +123,7 @@ class Questions:
         pending = [asked]
         while pending:
             if (one := self.plain(pending.pop())[0]) not in found:
-                found[one] = ()
-                operation = self._nodes[one.position].operation
-                if isinstance(operation, Select):
-                    arms = (replace(one, position=at) for at in (operation.then, operation.otherwise))
-                    found[one] = (Asked(operation.condition), *arms)
+                found[one] = self._parts_of_made(one) if self.looks_into(one) else ()
                 pending += found[one]
         return found
 

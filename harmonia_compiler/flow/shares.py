@@ -50,8 +50,8 @@ KnownOfRow = tuple[Mark, Known, dict[_Answers, int]]
 class _Row:
     """What is known of a row."""
 
-    def __init__(self, labels: Sequence[str] | None, limit: int) -> None:
-        self._outcomes = Outcomes(limit)
+    def __init__(self, labels: Sequence[str] | None, outcomes: Outcomes) -> None:
+        self._outcomes = outcomes
         self.value = Value(self._outcomes, labels, self._outcomes.outcome)
         self._guards: dict[_Answers, int] = {(): TRUE}
 
@@ -113,11 +113,14 @@ class _Row:
 
 
 class Shares:
-    """The table. `labels` are those that what a row tells may be, None where they cannot be listed."""
+    """The table. `labels` are those that what a row tells may be, None where they cannot be listed.
 
-    def __init__(self, labels: Callable[[Row], Sequence[str] | None], limit: int) -> None:
+    `new` makes a store for the outcomes of a row.
+    """
+
+    def __init__(self, labels: Callable[[Row], Sequence[str] | None], new: Callable[[], Outcomes]) -> None:
         self._labels = labels
-        self._limit = limit
+        self._new = new
         self._rows: dict[Row, _Row] = {}
 
     def say(self, said: Iterable[tuple[Sequence[Part], Saying]]) -> None:
@@ -181,7 +184,7 @@ class Shares:
 
     def _row(self, part: Part) -> _Row:
         if part.row not in self._rows:
-            self._rows[part.row] = _Row(self._labels(part.row), self._limit)
+            self._rows[part.row] = _Row(self._labels(part.row), self._new())
         return self._rows[part.row]
 
 

@@ -12,11 +12,11 @@ ONE, OTHER = Row("one", ("v",)), Row("other", ("v",))
 
 
 def _shares() -> Shares:
-    return Shares(lambda _: ("a", "b", "c"), 1_000)
+    return Shares(lambda _: ("a", "b", "c"), lambda: Outcomes(1_000))
 
 
 def _numbers() -> Shares:
-    return Shares(lambda _: None, 1_000)
+    return Shares(lambda _: None, lambda: Outcomes(1_000))
 
 
 def test_what_is_said_first_holds_and_a_guess_yields_to_it() -> None:
@@ -102,7 +102,7 @@ def test_what_was_kept_alike_is_worked_out_once(monkeypatch: pytest.MonkeyPatch)
 
     def work(lists: int) -> int:
         nonlocal asked
-        asked, shares = 0, Shares(lambda _: None, 100_000)
+        asked, shares = 0, Shares(lambda _: None, lambda: Outcomes(100_000))
         for last in range(1, lists):
             kept = [tuple((Below(float(at)), False) for at in range(first, last)) for first in range(last)]
             shares.of([Part(ONE, each) for each in kept], Below(1_000.0), 0.5)

@@ -1,0 +1,102 @@
+"""Conditions that are made of too many others: what is found is said to be an estimate, and keeps to what is said."""
+
+from pathlib import Path
+
+import pytest
+
+from harmonia_compiler.check.files import check_files
+from harmonia_compiler.flow import guards
+from harmonia_compiler.flow.demand import Demand, demand
+
+HEAD = """
+component cl(q: text, r: text = "r") -> "a" | "b" | "c" = python("m:cl")
+component ok(q: text) -> bool = python("m:ok")
+component g(q: text) -> text ~ 9 tokens = python("m:g")
+component of(k: "a" | "b" | "c") -> text ~ 9 tokens = python("m:of")
+component last(q: text) -> text ~ 9 tokens = python("m:last")
+pipeline p(q: text ~ 9 tokens) -> text {
+    k = cl(q)
+    b = ok(q)
+    y = q
+"""
+
+#: Each round asks what the one before has found.
+DEEP = """
+    repeat up to 45 {
+        if b { c = ok(y) } else { c = ok(g(y)) }
+        b = c
+        y = g(y)
+    }
+    if b ~ 0.1 { return last(q) }
+    return y
+}
+"""
+
+#: What is found of the rounds before holds for one place alone, since some requests never come there.
+MANY = """
+    repeat up to ROUNDS {
+        repeat up to 2 {
+            if k == "a" SAID_OF_K { j = "b" } else { j = cl(q, y) }
+        } until j == "b" SAID_OF_J
+        k = j
+        y = of(k)
+    }
+    if ok(y) and k == "b" ~ 0.1 { return last(q) }
+    return y
+}
+"""
+
+
+def _demand(body: str, folder: Path) -> Demand:
+    (path := folder / "a.rag").write_text(HEAD + body, encoding="utf-8")
+    application = check_files([path]).application
+    assert application is not None
+    return demand(application, application.flows[0])
+
+
+def _many(rounds: int, of_k: str = "", of_j: str = "") -> str:
+    return MANY.replace("ROUNDS", str(rounds)).replace("SAID_OF_K", of_k).replace("SAID_OF_J", of_j)
+
+
+@pytest.mark.parametrize("body", [DEEP, _many(8), _many(20)], ids=["deep", "8 rounds", "20 rounds"])
+def test_a_share_holds_that_is_said_of_a_condition_that_is_made_of_too_many(body: str, tmp_path: Path) -> None:
+    found = _demand(body, tmp_path)
+    assert not found.exact
+    assert found.visits["last"] == pytest.approx(0.1)
+    assert found.missed == ()
+
+
+def test_shares_hold_in_each_round_of_those_who_come_to_ask(tmp_path: Path) -> None:
+    rounds = 9
+    found = _demand(_many(rounds, "~ 0.2", "~ 0.7"), tmp_path)
+    assert not found.exact
+    assert found.missed == ()
+    # At first, and in each round once for all and again for those who have not come to "b".
+    assert found.visits["cl"] == pytest.approx(1.0 + rounds * 0.8 * 1.3, rel=0.05)
+    assert found.visits["last"] == pytest.approx(0.1)
+
+
+def test_so_they_do_where_each_condition_is_taken_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guards, "_MOST_STEPS", (0, 0, 100_000))
+    found = _demand(_many(8), tmp_path)
+    assert not found.exact
+    assert found.visits["last"] == pytest.approx(0.1)
+
+
+def test_no_steps_at_all_leave_what_is_written_at_branches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guards, "_MOST_STEPS", (0, 0, 0))
+    found = _demand(_many(3), tmp_path)
+    assert not found.exact
+    assert found.visits["last"] == pytest.approx(0.1)
+
+
+def test_few_rounds_are_exact(tmp_path: Path) -> None:
+    assert _demand(_many(3), tmp_path).exact
+
+
+def test_an_arm_behind_one_that_returns_is_taken_as_often_in_more_rounds_than_are_told_apart(tmp_path: Path) -> None:
+    found = _demand(
+        "repeat up to 100 { if ok(y) { return g(y) } elif ok(y) ~ 0.1 { y = last(y) } }\nreturn y\n}", tmp_path
+    )
+    # Of those who come to a round 0.5 return, and 0.1 of all are to go on by that arm.
+    assert found.visits["last"] == pytest.approx(0.2, abs=0.03)
