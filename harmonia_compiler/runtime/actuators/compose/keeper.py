@@ -62,11 +62,11 @@ class Keeper:
 
     def __init__(self, bundle: Path, run: rundir.RunDirectory, asked: rundir.Asked, me: pids.Ident) -> None:
         last = _last_said(run)
-        #: What an earlier keeper said last of a service that was up, and that is taken over as it was started.
-        self._before = last if last is not None and last.is_up else None
+        #: Whether all was up before: it is taken over from an earlier keeper as it was started, or made anew.
+        self._was_up = last is not None and last.is_up
         outer = dict(os.environ)
-        if self._before is not None:
-            asked = msgspec.structs.replace(asked, reembed=asked.reembed or self._before.asked.reembed)
+        if last is not None and self._was_up:
+            asked = msgspec.structs.replace(asked, reembed=asked.reembed or last.asked.reembed)
         if last is not None and last.may_leave:
             outer = {**last.given, **outer}
         self._given = {one.name: outer[one.name] for one in FOR_GATEWAY if one.name in outer}
@@ -119,7 +119,7 @@ class Keeper:
         finally:
             if listening is not None:
                 listening.close()
-            if self._before is not None and not stop.is_set() and self.has_folder():
+            if self._was_up and not stop.is_set() and self.has_folder():
                 self._leave()
             else:
                 self._stop(stop)
@@ -152,7 +152,7 @@ class Keeper:
             except DockerFailed as problem:
                 if stop.is_set():
                     return None
-                if self._before is None:
+                if not self._was_up:
                     raise OSError(str(problem)) from problem
                 LOG.warning("docker does not answer: %s", problem)
             else:
@@ -169,7 +169,7 @@ class Keeper:
         port = self._asked.port
         if not running:
             # Of a service of which nothing is there, nothing is taken over.
-            self._before, self._made_at = None, self._told_at
+            self._was_up, self._made_at = False, self._told_at
         else:
             self._adopt(running)
             with contextlib.suppress(OSError, msgspec.MsgspecError):
@@ -195,15 +195,15 @@ class Keeper:
         served = {one.replica for one in self._endpoints.replicas} | {bundles.GATEWAY, bundles.CONTROLLER}
         for name, one in self._watched.items():
             life = running.get(name)
-            if life is not None and (self._before is not None or (name in served and life.is_well)):
+            if life is not None and (self._was_up or (name in served and life.is_well)):
                 LOG.info("%s is there already", name)
                 one.adopt(life)
-            elif life is None and self._before is not None and name not in self._further:
+            elif life is None and self._was_up and name not in self._further:
                 one.adopt(None)
 
     def _look(self) -> None:
         # Before it is asked what there is: what is started at this moment is not gone.
-        sees_to_all = self._phase != "starting" or (self._before is not None and self._has_started)
+        sees_to_all = self._phase != "starting" or (self._was_up and self._has_started)
         try:
             lives = self._lives()
         except DockerFailed as problem:
@@ -255,6 +255,9 @@ class Keeper:
             if self._starting is not None:
                 self._starting.wait()
             self._told_at, self._again_at = here, None
+            if self._phase == "running":
+                # It goes on with what it was, as where it is taken over, until all of it answers again.
+                self._phase, self._was_up = "starting", True
             self._up()
         if self._made_at != self._told_at and self._has_upped():
             LOG.info("the containers are made for %s", self._told_at)
@@ -270,7 +273,7 @@ class Keeper:
     def _has_upped(self) -> bool:
         """Whether Docker has started all. Where it fails, it is told again, or this is the failure of a first start."""
         code = None if self._starting is None else self._starting.poll()
-        if code and (self._before is not None or self._phase == "running"):
+        if code and self._was_up:
             self._start_again(code)
         elif code:
             self._failure = Failure(bundles.SUPERVISOR, f"`docker compose up` exits {code}")
@@ -330,7 +333,7 @@ class Keeper:
 
         Where the folder is gone, nobody could end it later: Docker is told until it does so, or this process is to end.
         """
-        self._before = None
+        self._was_up = False
         if self._failure is None:
             self._phase = "stopping"
             self._write()
@@ -382,7 +385,7 @@ class Keeper:
                 self._status(),
                 self._asked,
                 self._folder,
-                self._before is not None,
+                self._was_up,
                 self._given,
                 self._engine,
                 self.leaves_some,
@@ -428,7 +431,7 @@ class Keeper:
         served = tuple(one for one in replicas if one.name in joined)
         others = tuple(one for one in replicas if one.name not in joined and one.phase != "waiting")
         url = f"http://{self._address.host}:{self._address.port}" if self._address.port else ""
-        is_moved = self._made_at != self._told_at and self._phase in ("starting", "running")
+        is_moved = self._made_at != self._told_at and self._phase == "starting"
         notes = (f"the folder was moved from `{self._made_at}`: its containers are made anew",) if is_moved else ()
         return Status(self._phase, (*served, *front[:1]), self._failure, url, notes, beside=(*others, *front[1:]))
 
