@@ -2,15 +2,13 @@
 
 Engines that work on many calls together have no queue that would show that there are too many: each takes longer, and
 at some point all are late. Of `N` at work that take `T` and of which the part `F` is in time, `N F / T` a second
-are. One more is worth its place while `e (F + h) < 1`:
+are. One more is worth its place while `e (1 + h) < 1`:
 
 - `e` is by how many percent a request takes longer where one percent more are worked on (`growing.py`): next to nothing
   where engines are idle, nearly one where they are full. Where times do not grow, there is no number of requests that
   would be in time rather than the others, and refusing some helps nobody, however many are late.
 - `h` is by how many percent fewer are in time where the work takes one percent longer: from how many end just before
   their promise. Of those that were cut off at it nothing more is known, and nothing more is needed.
-- Only the part `F` keeps its places the longer for it: who is cut off at its promise has its place until then in any
-  case.
 
 What counts is the time that requests *work*, and how many do: who waits for a replica makes nobody else slower, and
 admission by the wait sees to those. So an engine of fixed concurrency, at which calls wait but take as long as ever,
@@ -155,4 +153,4 @@ class Limit:
             return 1.0
         # With a little more time, as many are late as are in time only with a little less: if so many are late.
         losing = (nearly + min(nearly, 1.0 - share)) / 2.0 / share / -math.log(JUST_BEFORE)
-        return max(-1.0, 1.0 - self.growing.by(share) * (share + losing))
+        return max(-1.0, 1.0 - self.growing.by(share) * (1.0 + losing))

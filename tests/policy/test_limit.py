@@ -192,16 +192,6 @@ def test_some_must_be_let_in_where_all_are_late() -> None:
     assert limit.most <= 1.0 + SWING
 
 
-def test_who_is_cut_off_at_its_promise_keeps_its_place_no_longer_however_many_there_are() -> None:
-    limit = Limit()
-    crowd = Crowd(100, 100.0)
-    # Of five two are late, and one in a dozen is in time only just: with more at work fewer of the rest would be.
-    parts = [1.0 if number % 5 in {1, 3} else 0.9 if number in {7, 19} else 0.5 for number in range(25)]
-    for number in range(5000):
-        limit.ended(crowd, crowd, parts[number % 25], parts[number % 25])
-    assert limit.most == math.inf
-
-
 def test_at_a_constant_rate_as_many_would_be_there_at_first_as_later() -> None:
     coming = Coming()
     seen = []
