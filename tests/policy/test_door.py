@@ -335,6 +335,8 @@ def test_a_place_goes_to_who_has_as_much_of_its_chance_left_as_others_need_place
     assert vacancies.worth == pytest.approx(worth, abs=0.01)
     assert vacancies.coming(400.0, 3.0, 10) == pytest.approx(30.0, rel=0.05)
     assert vacancies.coming(400.0, -1.0, 10) == 0.0
+    # Those at work would free half as many again: that is no lull.
+    assert vacancies.coming(400.0, 3.0, 15) == pytest.approx(30.0, rel=0.05)
 
 
 @pytest.mark.parametrize(("long_s", "short_s", "every"), [(60.0, 1.0, 20), (60.0, 2.0, 2), (6.0, 30.0, 3)])

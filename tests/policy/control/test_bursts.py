@@ -63,6 +63,8 @@ def test_replicas_stay_for_bursts_that_come_again(every_s: float) -> None:
 def test_as_many_stay_as_the_bursts_need_and_no_more() -> None:
     assert counts(served(bursts(25.0, 40.0)), 3600.0)[-1] == 1
     assert counts(served(bursts(100.0, 40.0), promised_s=60.0), 3600.0)[-1] == 1
+    # 30 a second, with which four replicas would be 94 % busy.
+    assert counts(served(bursts(120.0, 40.0), replicas=6), 3600.0)[-1] == 5
     assert set(counts(served(bursts(1000.0, 40.0)), 3600.0)) == {5}
 
 
