@@ -11,7 +11,7 @@ import pytest
 
 from harmonia_compiler.contract.decision import fingerprint
 from harmonia_compiler.diagnostics.diagnostic import Rejected
-from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, Status
+from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, NotStarted, Phase, Status
 from harmonia_compiler.runtime.actuators.compose import keeper as keeping
 from harmonia_compiler.runtime.actuators.compose.asking import Wish
 from harmonia_compiler.runtime.actuators.compose.counts import Counts
@@ -193,6 +193,45 @@ def test_whoever_asks_for_a_service_that_is_moved_waits_until_all_of_it_answers_
         actuator.stop(bundle)
 
 
+@pytest.mark.parametrize(
+    ("phase", "may_leave"), [("running", True), ("starting", True), ("stopping", True), ("failed", False)]
+)
+def test_whatever_a_keeper_may_have_left_looks_for_its_folder_where_it_was(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: Phase, *, may_leave: bool
+) -> None:
+    bundle, before = tmp_path / "bundle", tmp_path / "before"
+    written(quickstart, bundle)
+    taken = Taken(bundle, "", tmp_path / "bin", monkeypatch)
+    state = rundir.State(pids.Ident(1, 1), Status(phase), folder=taken.run.identity, place=str(before))
+    taken.run.write(rundir.STATE, msgspec.json.encode(state))
+    keeper = Keeper(bundle, taken.run, rundir.Asked(), taken.keeper._me)
+    assert keeper._made_at == (before if may_leave else bundle)
+    # Once it is stopped nothing is made anew.
+    keeper._phase = "stopping"
+    assert keeper._status().notes == ()
+
+
+def test_what_nothing_is_there_of_is_not_made_anew(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, before = tmp_path / "bundle", tmp_path / "before"
+    written(quickstart, bundle)
+    taken = Taken(bundle, "", tmp_path / "bin", monkeypatch)
+    state = rundir.State(pids.Ident(1, 1), Status("running"), folder=taken.run.identity, place=str(before))
+    taken.run.write(rundir.STATE, msgspec.json.encode(state))
+    taken.keeper = Keeper(bundle, taken.run, rundir.Asked(), taken.keeper._me)
+    lives, taken.lives = taken.lives, {}
+    (taken.bin / "go").touch()
+    with taken.kept():
+        taken.until((taken.bin / "started").exists)
+        assert taken.keeper._status().notes == ()
+        taken.lives = lives
+        taken.say_lives()
+        taken.until(lambda: taken.keeper._status().ready)
+    # It is started as a first time, all of it.
+    assert (taken.bin / "started").read_text().splitlines()[0].endswith("--remove-orphans")
+
+
 def with_keeper_in_its_folder(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Path, Taken, Path]:
@@ -248,6 +287,41 @@ def test_a_service_that_is_up_goes_on_where_docker_does_not_make_it_anew_at_once
         pids.kill([one for one in [pids.identify(int((taken.bin / "upping").read_text()))] if one is not None])
         taken.until(lambda: taken.keeper._status().notes == () and taken.keeper._status().ready)
     assert len(started.read_text().splitlines()) == 2
+
+
+def test_docker_that_failed_before_a_folder_was_moved_again_is_waited_for_no_longer_than_one_that_had_not(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, taken, moved = with_keeper_in_its_folder(quickstart, tmp_path, monkeypatch)
+    monkeypatch.setattr(keeping, "delay_s", lambda failures: 3600.0 if failures == 1 else 0.0)
+    (taken.bin / "go").touch()
+    tried = taken.bin / "tried"
+    with taken.kept():
+        taken.until(lambda: taken.keeper._phase == "running")
+        (taken.bin / "never_up").touch()
+        bundle.rename(moved)
+        taken.until(lambda: taken.keeper._again_at is not None)
+        assert len(tried.read_text()) == 1
+        moved.rename(bundle)
+        taken.until(lambda: len(tried.read_text()) > 2)
+        (taken.bin / "never_up").unlink()
+        taken.until(lambda: taken.keeper._status().ready)
+
+
+def test_whoever_starts_a_service_whose_folder_is_removed_is_not_told_that_somebody_stopped_it(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
+    taken.say_lives()
+
+    def watch(_: Status) -> None:
+        if taken.opened() and bundle.exists():
+            shutil.rmtree(bundle)
+            (taken.bin / "go").touch()
+
+    with pytest.raises(NotStarted):
+        actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=watch)
+    assert (taken.bin / "removed").read_text().split() == ["any"]
 
 
 def test_a_service_whose_folder_is_removed_ends_by_itself(

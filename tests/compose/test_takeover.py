@@ -565,6 +565,20 @@ def test_a_start_that_fails_says_what_docker_does_not_remove_and_how_to_go_on(
     assert actuator.status(bundle) == NOTHING_LEFT
 
 
+def test_a_start_that_failed_and_was_stopped_is_in_no_engine_any_more(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, taken, _ = with_actuator(quickstart, tmp_path, monkeypatch)
+    (taken.bin / "engine").write_text("one")
+    taken.say_lives()
+    for name in ("go", "no_up"):
+        (taken.bin / name).touch()
+    taken.keeper.serve(threading.Event())  # type: ignore[arg-type]
+    state = taken.run.read_state()
+    assert state is not None
+    assert (state.status.phase, state.engine) == ("failed", "")
+
+
 def test_a_takeover_that_waits_for_docker_and_is_told_to_end_has_not_failed(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -866,7 +880,7 @@ def test_the_gateway_is_shown_at_the_port_where_it_answers_on_this_host(
         assert inside == (shown if network == "host" else 20_000)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_start_that_is_interrupted_as_its_keeper_begins_is_stopped_again(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
@@ -882,6 +896,8 @@ def test_a_start_that_is_interrupted_as_its_keeper_begins_is_stopped_again(
         return told[0]
 
     monkeypatch.setattr(actuator, "_spawn", interrupted)
+    # It bears no mark yet, and has signed nothing.
+    monkeypatch.setattr(kept, "keepers_of", lambda *_: [])
     before = signal.signal(number, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -891,6 +907,7 @@ def test_a_start_that_is_interrupted_as_its_keeper_begins_is_stopped_again(
     finally:
         signal.signal(number, before)
         still = told[0].poll() is None
+        monkeypatch.undo()
         actuator.stop(bundle)
     assert not still
     assert actuator.status(bundle) == NOTHING_LEFT

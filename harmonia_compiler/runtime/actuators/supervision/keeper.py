@@ -30,10 +30,12 @@ def _marked(bundle: Path) -> list[Ident]:
 
 
 def _was_moved(keeper: Ident, bundle: Path) -> bool:
-    """Whether a keeper, which runs in the folder of its bundle, is that of another one, which was here before."""
+    """Whether a keeper, which runs in the folder of its bundle, is that of another one, which was here before.
+
+    One whose folder was removed is about to end, and is whoever is here until then.
+    """
     with contextlib.suppress(psutil.Error, OSError):
-        folder = Path(psutil.Process(keeper.pid).cwd())
-        return folder.is_dir() and not folder.samefile(bundle)
+        return not Path(psutil.Process(keeper.pid).cwd()).samefile(bundle)
     return False
 
 
