@@ -100,3 +100,17 @@ def test_an_arm_behind_one_that_returns_is_taken_as_often_in_more_rounds_than_ar
     )
     # Of those who come to a round 0.5 return, and 0.1 of all are to go on by that arm.
     assert found.visits["last"] == pytest.approx(0.2, abs=0.03)
+
+
+def test_what_is_found_where_some_requests_never_come_holds_for_those_alone(tmp_path: Path) -> None:
+    """Where `b` holds `c` is what a call says, and no more is asked there; but `c` holds wherever `b` does not."""
+    body = """
+    if b { c = ok(y) } else { c = true }
+    if b ~ 0.3 { if c { return g(q) } }
+    if c { return last(q) }
+    return y
+}
+"""
+    found = _demand(body, tmp_path)
+    assert found.exact
+    assert found.visits == pytest.approx({"g": 0.15, "last": 0.7, "ok": 1.3})
