@@ -135,6 +135,18 @@ def test_preflight_gives_the_gateway_no_port_of_a_replica(
     assert found == ([f"port {first + number} is that of `{replica}`"] if replica else [])
 
 
+def test_preflight_says_who_may_have_a_port_that_is_taken(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(quickstart, tmp_path / "bundle")
+    monkeypatch.setattr("harmonia_compiler.runtime.actuators.compose.preflight.is_free", lambda port: port != 18_101)
+    outer = with_docker(tmp_path / "bin", FAKE_DOCKER)
+    monkeypatch.setenv("PATH", outer["PATH"])
+    (found,) = (one for one in preflight(tmp_path / "bundle", None, outer) if one.code == "E0908")
+    assert found.message == "port 18101 is in use"
+    assert "`docker ps --filter label=com.docker.compose.project`" in found.help
+
+
 def test_preflight_asks_which_of_the_plans_hosts_this_is(quickstart: Planned, tmp_path: Path) -> None:
     written(quickstart.on_hosts("a", "b"), tmp_path / "bundle")
     for outer in ({}, {"HARMONIA_HOST": "c"}, {"HARMONIA_HOST": ""}):

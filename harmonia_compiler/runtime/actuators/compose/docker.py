@@ -29,7 +29,8 @@ _ORDERS = "HARMONIA_ORDERS"
 #: How long an order that nobody waits for any more may take to end, in seconds.
 _ORDER_ENDS_S = 5.0
 
-_PROJECT, _SERVICE = "com.docker.compose.project", "com.docker.compose.service"
+#: Labels of each container: the name that all of a bundle bear, and its service.
+PROJECT, _SERVICE = "com.docker.compose.project", "com.docker.compose.service"
 
 
 class _Actor(msgspec.Struct, rename={"attributes": "Attributes"}):
@@ -205,7 +206,7 @@ class Docker:
 
     def _listed(self, *what: str) -> list[str]:
         """The numbers of all of one kind that bear the project's name."""
-        listing = [*_DOCKER, *what, "--quiet", "--no-trunc", "--filter", f"label={_PROJECT}={self.project}"]
+        listing = [*_DOCKER, *what, "--quiet", "--no-trunc", "--filter", f"label={PROJECT}={self.project}"]
         return self._said(listing, QUESTION_S).decode(errors="replace").split()
 
     def _compose(self) -> list[str]:

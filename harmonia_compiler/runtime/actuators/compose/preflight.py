@@ -10,7 +10,7 @@ from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.emit.targets.compose_services import FOR_GATEWAY, is_in_our_image
 from harmonia_compiler.runtime.actuators.compose.containers import listens_on
-from harmonia_compiler.runtime.actuators.compose.docker import Docker, DockerFailed
+from harmonia_compiler.runtime.actuators.compose.docker import PROJECT, Docker, DockerFailed
 from harmonia_compiler.runtime.actuators.compose.engine import elsewhere
 from harmonia_compiler.runtime.actuators.compose.reading import HOST, ComposeBundle, read_compose_bundle
 from harmonia_compiler.runtime.actuators.supervision.ports import is_free
@@ -110,5 +110,12 @@ def _images(documents: ComposeBundle, docker: Docker) -> list[Diagnostic]:
     return found
 
 
-def _taken(port: int, step: str = "say another `first_port` in the site profile given with --site") -> Diagnostic:
+#: What is left of a bundle whose folder was removed is known to Docker alone.
+_ELSEWHERE = (
+    f"say another `first_port` in the site profile given with --site; `docker ps --filter label={PROJECT}` shows what "
+    "a bundle that is gone may have left there"
+)
+
+
+def _taken(port: int, step: str = _ELSEWHERE) -> Diagnostic:
     return Diagnostic("E0908", f"port {port} is in use", help=step)
