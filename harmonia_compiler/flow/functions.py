@@ -59,6 +59,7 @@ class _Mark(NamedTuple):
     apart: Mapping[Place, KnownApart]
     rows: Mapping[Row, KnownOfRow | None]
     made: int
+    left_out: int
 
 
 class Functions:
@@ -225,7 +226,7 @@ class Functions:
         places, rows = self._questions.places(asked), self._questions.rows(asked)
         known = {place: self.values[place].mark() if place in self.values else None for place in places}
         told = {place: self.told_of(place).mark() for place in places if place in self.apart}
-        return _Mark(self.outcomes.mark(), known, told, self.shares.mark(rows), len(self._made))
+        return _Mark(self.outcomes.mark(), known, told, self.shares.mark(rows), len(self._made), self._left_out)
 
     def _back(self, mark: _Mark) -> None:
         """Know no more of it than at a mark."""
@@ -240,6 +241,7 @@ class Functions:
         self.shares.back(mark.rows)
         while len(self._made) > mark.made:
             self._made.popitem()
+        self._left_out = mark.left_out
 
     def _composed(self, asked: Asked, word: Word, guard: int, depth: int) -> int:
         """The function, by what is said of the condition, or guessed of what it is made of.
