@@ -127,8 +127,7 @@ def _most_calls_per_s(profile: MeasuredProfile) -> float:
     """How many calls the engine carries by the profile, where it always has as many as it takes at once."""
     rng = random.Random(_SEED)
     count = max(_CALLS_FOR_RATE, 8 * profile.limits.sequences)
-    # All of them are with the engine from the start on, whatever the API server in front of it takes.
-    course = Course(Scheduler(profile.limits), replace(profile.steps, request_ms=0.0), leaps=True)
+    course = Course(Scheduler(profile.limits), profile.steps, leaps=True)
     for _ in range(count):
         course.submit(Call(*_size(rng)), 0.0)
     while (due := course.next_ms) is not None:

@@ -43,7 +43,7 @@ class StepModel(Protocol):
 
     @property
     def request_ms(self) -> float:
-        """What a call takes outside of steps, in ms: the API server and its tokeniser, which take one after another."""
+        """What a call takes outside of steps, in ms: the API server, the tokeniser."""
         ...
 
     def step_ms(self, load: StepLoad, /) -> float:

@@ -4,7 +4,6 @@ The emulated engine tells it the real one, the simulator a virtual one. A step t
 whoever looks does not delay the next one: each ends when the former's end and the model say.
 """
 
-import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -44,7 +43,6 @@ class Course:
     model: StepModel
     leaps: bool = False
     busy_ms: float = 0.0
-    _received_ms: float = -math.inf
     _arriving: deque[tuple[float, Sequence]] = field(default_factory=deque)
     _run: _Run | None = None
     _following: Batch | None = None
@@ -59,12 +57,11 @@ class Course:
         return run.ends_ms if arrives is None else min(arrives, run.ends_ms)
 
     def submit(self, sequence: Sequence, now_ms: float) -> None:
-        """Let a call come in. It reaches the scheduler after what a call takes outside of steps.
-
-        That is the time of one process, the API server's: calls that come together wait there for each other.
-        """
-        self._received_ms = max(now_ms, self._received_ms) + self.model.request_ms
-        self._arriving.append((self._received_ms, sequence))
+        """Let a call come in. It reaches the scheduler after what a call takes outside of steps."""
+        at = now_ms + self.model.request_ms
+        # Calls do not overtake each other in front of the engine, not even where the model has changed.
+        at = max(at, self._arriving[-1][0]) if self._arriving else at
+        self._arriving.append((at, sequence))
 
     def cancel(self, sequence: Sequence, now_ms: float) -> list[Step]:
         """Nobody awaits a call any more; what has ended until now."""

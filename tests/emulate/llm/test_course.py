@@ -49,18 +49,6 @@ def test_a_call_takes_its_prefill_and_its_steps() -> None:
     assert course.busy_ms == 44.0
 
 
-def test_calls_that_come_together_wait_for_each_other_in_front_of_the_engine() -> None:
-    course = Course(Scheduler(LIMITS), Simple())
-    calls = [Sequence(4, 1) for _ in range(4)]
-    for call in calls[:3]:
-        course.submit(call, 0.0)
-    # One that nobody awaits any more has been read all the same.
-    course.cancel(calls[1], 1.0)
-    course.submit(calls[3], 40.0)
-    through(course)
-    assert [call.arrived_ms for call in calls if call is not calls[1]] == [5.0, 15.0, 45.0]
-
-
 def test_who_comes_while_a_step_is_on_joins_the_next_one() -> None:
     course = Course(Scheduler(LIMITS), Simple())
     first, second = Sequence(10, 3), Sequence(4, 1)
