@@ -8,7 +8,7 @@ from collections.abc import AsyncIterable, Callable
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 
 from harmonia_compiler.contract.sse import Oversized
 
@@ -24,11 +24,18 @@ class Counted(msgspec.Struct, frozen=True):
 
 
 class Said(msgspec.Struct, frozen=True):
-    """A message, or a piece of it. Of a piece it matters what is there at all."""
+    """A message, or a piece of it."""
 
-    role: Any = UNSET
-    content: str | UnsetType | None = UNSET
+    role: Any = None
+    content: str | None = None
+    #: What a model thinks before it answers: vLLM's name for it, and that of others, which was vLLM's.
+    reasoning: str | None = None
     reasoning_content: str | None = None
+
+    @property
+    def text(self) -> str | None:
+        """What is said, aloud or not; it may be empty. None where nothing is."""
+        return self.content or self.reasoning or self.reasoning_content or self.content
 
 
 class Choice(msgspec.Struct, frozen=True):

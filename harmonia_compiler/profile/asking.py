@@ -9,7 +9,6 @@ from time import perf_counter
 
 import aiohttp
 import msgspec
-from msgspec import UNSET
 
 from harmonia_compiler.contract.chat import Choice, Chunk, Counted
 from harmonia_compiler.contract.document import decode_document
@@ -105,8 +104,13 @@ def _number_of(tokens: int | None) -> str:
 
 
 def _is_token(choice: Choice) -> bool:
-    """Whether a piece is a token's: the first of all says who speaks, and some engines' last one how it ended."""
-    return choice.delta is not None and choice.delta.content is not UNSET and choice.delta.role is UNSET
+    """Whether a piece is a token's, which may end no letter yet, and so have no text.
+
+    The first of all says who speaks, with some engines each piece does, and the last one may say how it ended.
+    """
+    if choice.delta is None:
+        return False
+    return bool(choice.delta.text) or (choice.delta.text == "" and choice.delta.role is None)
 
 
 async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[Chunk]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 
 import pytest
 from aiohttp import web
@@ -68,6 +69,39 @@ async def test_what_is_no_token_is_none_of_an_answer() -> None:
     async with TestServer(app) as server, asking(str(server.make_url("/")), "model") as asker:
         heard = await asker.ask(8, 1)
     assert (len(heard.came_ms), heard.prompt) == (1, 20)
+
+
+def _pieces(*deltas: Mapping[str, object]) -> bytes:
+    """A stream of such pieces, without what is counted at its end."""
+    return b"".join(event({"choices": [{"delta": delta}]}) for delta in deltas)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        _pieces({"role": "assistant", "content": ""}, {"content": "a"}, {"content": ""}),
+        _pieces({"role": "assistant", "content": ""}, {"reasoning": "a"}, {"content": "b"}, {}),
+        _pieces({"role": "assistant", "content": ""}, {"reasoning_content": "a"}, {"content": "b"}, {}),
+        _pieces(
+            {"role": "assistant", "content": ""},
+            {"role": None, "content": "a", "reasoning_content": None},
+            {"role": None, "content": None, "reasoning_content": "b"},
+            {"role": None, "content": None},
+        ),
+        _pieces(*({"role": "assistant", "content": text} for text in ("a", "b", ""))),
+    ],
+    ids=["vLLM", "vLLM's that think", "others that think", "SGLang", "Ollama"],
+)
+async def test_each_piece_with_a_text_is_a_token_whoever_says_so(said: bytes) -> None:
+    async def chat(request: web.Request) -> web.Response:
+        usage = {"prompt_tokens": 20, "completion_tokens": (await request.json())["max_tokens"]}
+        body = said + event({"choices": [], "usage": usage}) + END
+        return web.Response(body=body, content_type="text/event-stream")
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", chat)
+    async with TestServer(app) as server, asking(str(server.make_url("/")), "model") as asker:
+        assert len((await asker.ask(8, 2)).came_ms) == 2
 
 
 async def test_of_what_an_engine_says_of_its_failure_the_beginning_is_told() -> None:

@@ -82,7 +82,7 @@ class ChatRoute:
             return Told(failed=broken_off(raw))
         parts = [part for choice in chunk.choices for part in (choice.delta, choice.message) if part is not None]
         usage = chunk.usage or Counted()
-        has_text = any(part.content or part.reasoning_content for part in parts)
+        has_text = any(part.text for part in parts)
         return Told(has_text, bool(chunk.choices), tokens_in=usage.prompt_tokens, tokens_out=usage.completion_tokens)
 
 
