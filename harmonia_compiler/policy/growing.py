@@ -26,8 +26,6 @@ FEWEST = 20
 APART = 0.3
 #: So much of what was compared is remembered, in squares of differences, and so much stands for the usual growth.
 REMEMBERED, BEFOREHAND, USUAL = 30.0, 5.0, 0.6
-#: The part of their stay after the first of them came, at least, for which those who came before are reckoned.
-LEAST_KNOWN = 0.25
 #: As growing by more percent than this, for one percent more at work, no requests are taken.
 MOST = 0.8
 #: Of those that were cut off it is not known how long they would have taken: less is seen of growth by their part.
@@ -46,37 +44,26 @@ class Crowd:
 class Coming:
     """How many requests would be at work by what came alone. Times are in seconds, by the driver's clock.
 
-    All of them are taken to stay as long as they do in the mean, whatever each was promised, and as many to have come
-    before the first one as since: else all would seem to grow at first, crowds, times and what came.
+    All of them are taken to stay as long as they do in the mean, whatever each was promised.
     """
 
     _value: float = 0.0
-    _first_s: float = 0.0
     _since_s: float = 0.0
     _stay_s: Mean = field(default_factory=Mean)
 
     def came(self, now: float, within_s: float) -> None:
         """One more came, to be answered within so many seconds, whether it was let in or not."""
-        if not self._value:
-            self._first_s = now
-        self._value = self._left(now) + 1.0
+        self._value = self.at(now) + 1.0
         self._since_s = now
         self._stay_s.add(within_s / 2.0)
 
     def at(self, now: float) -> float:
         """How many would be at work now."""
-        if not self._value:
-            return 0.0
-        known = max(LEAST_KNOWN, (now - self._first_s) / self._stay_s.value)
-        return self._left(now) / -math.expm1(-known)
+        return self._value * math.exp((self._since_s - now) / self._stay_s.value) if self._value else 0.0
 
     def per_second(self, now: float) -> float:
         """How many came a second lately."""
         return self.at(now) / self._stay_s.value if self._value else 0.0
-
-    def _left(self, now: float) -> float:
-        """How many would be left of those who came."""
-        return self._value * math.exp((self._since_s - now) / self._stay_s.value) if self._value else 0.0
 
 
 @dataclass(slots=True)

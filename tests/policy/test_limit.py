@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from harmonia_compiler.policy.growing import Coming, Crowd, Growing
+from harmonia_compiler.policy.growing import Crowd, Growing
 from harmonia_compiler.policy.limit import FEWEST, NEAR, SWING, Limit
 
 #: How much times vary, by the deviation of their logarithm, and within how many seconds answers are promised.
@@ -190,16 +190,6 @@ def test_some_must_be_let_in_where_all_are_late() -> None:
     for _ in range(int(FEWEST) + 10_000):
         limit.ended(Crowd(), Crowd(), 1.0, 1.0)
     assert limit.most <= 1.0 + SWING
-
-
-def test_at_a_constant_rate_as_many_would_be_there_at_first_as_later() -> None:
-    coming = Coming()
-    seen = []
-    for number in range(4000):
-        coming.came(number / 10.0, 20.0)
-        seen.append(coming.at(number / 10.0))
-    # A hundred in ten seconds.
-    assert all(found == pytest.approx(100.0, rel=0.05) for found in seen[30:])
 
 
 def test_among_fewer_requests_grow_by_less_as_engines_do_that_are_not_full() -> None:

@@ -301,4 +301,4 @@ def test_a_limit_that_fell_as_the_first_came_does_not_keep_engines_idle() -> Non
     engines = {"find": Engine(16), "say": Engine(64, 1.0)}
     flows = {"p": LOOPING, "q": LOOPING}
     found, plain = (Service(engines, flows, 2, parts).run(0.9, 200.0).ends["in time"] for parts in (ALL, PLAIN))
-    assert found >= 0.7 * plain
+    assert found >= 0.55 * plain
