@@ -10,6 +10,8 @@ from harmonia_compiler.flow.graph import Node
 
 #: How deep ways are looked into that branch inside of others; those inside are taken to say nothing.
 _DEEPEST = 40
+#: As many steps from a node to the next one take as long as to compare a fact with what is known.
+_LOOK = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,14 @@ class Either:
     """What is so on one of several ways, of each the outermost first."""
 
     ways: tuple[tuple["Step", ...], ...]
+    #: Ways within ways are compared over and over.
+    _hash: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash(self.ways))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 Step = Fact | Either
@@ -62,7 +72,12 @@ class Ways:
 
     def to(self, position: int, fact: Callable[[int], Fact | None]) -> tuple[Step, ...]:
         """What is so wherever a node is demanded, by the `fact` that an arm tells, if it does. Raises TooFarError."""
-        return possible(self._between(3 * position, -1, fact, {}, 0)) or ()
+        return possible(self._between(3 * position, -1, fact, {}, 0), frozenset(), self._take) or ()
+
+    def _take(self, steps: int) -> None:
+        self._left -= steps
+        if self._left < 0:
+            raise TooFarError
 
     def _between(
         self, number: int, end: int, fact: Callable[[int], Fact | None], known: dict[int, list[Step]], depth: int
@@ -73,9 +88,7 @@ class Ways:
         """
         found: list[Step] = []
         while number != end:
-            self._left -= 1
-            if self._left < 0:
-                raise TooFarError
+            self._take(1)
             outer = self._above[number]
             if number not in known:
                 told: list[Step] = []
@@ -90,19 +103,23 @@ class Ways:
         return tuple(reversed(found))
 
 
-def possible(steps: Iterable[Step], known: frozenset[Step] = frozenset()) -> tuple[Step, ...] | None:
+def possible(
+    steps: Iterable[Step], known: frozenset[Step] = frozenset(), take: Callable[[int], object] = lambda _steps: None
+) -> tuple[Step, ...] | None:
     """The same without the ways that what is so besides rules out, each fact once; None where that rules out all.
 
-    What reads one value on two ways may read another one that tells them apart.
+    What reads one value on two ways may read another one that tells them apart. `take` is told how much is looked at,
+    which doubles where ways are within ways, and may raise.
     """
     steps = (*dict.fromkeys(step for step in steps if step not in known),)
+    take(_LOOK * (1 + len(steps)))
     facts = known.union(step for step in steps if isinstance(step, Fact))
     if any(_opposite(fact) in facts for fact in facts):
         return None
     found: list[Step] = []
     for step in steps:
         if isinstance(step, Either):
-            ways = [way for each in step.ways if (way := possible(each, facts)) is not None]
+            ways = [way for each in step.ways if (way := possible(each, facts, take)) is not None]
             if not ways:
                 return None
             found += merged(ways)
@@ -110,7 +127,7 @@ def possible(steps: Iterable[Step], known: frozenset[Step] = frozenset()) -> tup
             found.append(step)
     # What one way alone is left of is so besides.
     is_all = facts.issuperset(step for step in found if isinstance(step, Fact))
-    return tuple(found) if is_all else possible(found, known)
+    return tuple(found) if is_all else possible(found, known, take)
 
 
 def merged(ways: Iterable[tuple[Step, ...]]) -> tuple[Step, ...]:

@@ -114,3 +114,41 @@ def test_what_is_found_where_some_requests_never_come_holds_for_those_alone(tmp_
     found = _demand(body, tmp_path)
     assert found.exact
     assert found.visits == pytest.approx({"g": 0.15, "last": 0.7, "ok": 1.3})
+
+
+#: Ways within ways: what leads to a test of an inner round goes through those of all rounds before.
+WITHIN = """
+    b1 = ok(cl1(q))
+    b2 = ok(cl2(q))
+    z = q
+    if ok(cl3(q)) ~ 0.9 {
+        if ok(cl4(q)) or (ok(cl5(q)) or ok(cl6(q)) or b2) {
+        } else {
+            if ok(cl7(q)) {
+            } else {
+                return last(q)
+            }
+        }
+        repeat up to 5 {
+            repeat up to 5 {
+                if ok(cl8(q)) ~ 0.2 {
+                    z = g(q)
+                } elif b1 and b2 and ok(cl9(q)) ~ 0.3 {
+                } elif ok(cl10(q)) {
+                    return of("a")
+                }
+            } until (ok(cl11(q)) or ok(g(z))) or b2 ~ 0.2
+        }
+    }
+    return z
+}
+"""
+
+
+def test_ways_within_ways_are_looked_through_as_far_as_there_are_steps(tmp_path: Path) -> None:
+    more = "".join(f'component cl{at}(q: text) -> text ~ 9 tokens = python("m:cl{at}")\n' for at in range(1, 12))
+    (path := tmp_path / "a.rag").write_text(more + HEAD + WITHIN, encoding="utf-8")
+    application = check_files([path]).application
+    assert application is not None
+    found = demand(application, application.flows[0])
+    assert 0 < found.visits["last"] < 0.9 * 0.5
