@@ -140,8 +140,9 @@ class NativeRoute:
         streamed = [one.usage.completion_tokens for one in ended if one.ttft_ms is not None]
         answer = streamed[-1] if streamed else None
         counts = usage.prompt_tokens, usage.completion_tokens
-        is_result = event.value is not UNSET
-        return Told(bool(event.text), is_result, None, *counts, stages, answer, ended=isinstance(event.value, str))
+        # Another system in front of the same engines streams its texts alone.
+        answers = event.value is not UNSET or event.type == "text"
+        return Told(bool(event.text), answers, None, *counts, stages, answer, ended=isinstance(event.value, str))
 
 
 def failure(status: int, body: bytes) -> tuple[Outcome, str]:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import pytest
 
 from harmonia_compiler.emulate.rehearsal.child import command, wait_for
 from harmonia_compiler.emulate.rehearsal.front import Behind, Fronted, is_ready
@@ -30,7 +31,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.rfile.read(int(self.headers["content-length"]))
-        self.answer(*((200, b'{"result": "x"}') if next(count) % 2 else (503, b'{"error": {"code": "full"}}')))
+        self.answer(*((200, b'{"value": "x"}') if next(count) % 2 else (503, b'{"error": {"code": "full"}}')))
 
     def answer(self, status, body):
         self.send_response(status)
@@ -46,14 +47,21 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_
 """
 
 
-def test_its_answers_and_refusals_are_reported_as_ours_are(planned: Scenario) -> None:
+#: The same in a stream of texts, as the systems that are measured beside ours answer.
+STREAMING = SYSTEM.replace('{"value": "x"}', r'data: {"type": "text", "text": "x"}\n\ndata: [DONE]\n\n').replace(
+    '"application/json"', '"text/event-stream" if status == 200 else "application/json"'
+)
+
+
+@pytest.mark.parametrize("system", [SYSTEM, STREAMING])
+def test_its_answers_and_refusals_are_reported_as_ours_are(planned: Scenario, system: str) -> None:
     behind_it: list[Behind] = []
 
     @contextmanager
     def front(behind: Behind) -> Iterator[Fronted]:
         behind_it.append(behind)
         port = free_port(())
-        with command(behind.folder, "other", [sys.executable, "-c", SYSTEM, str(port)]) as started:
+        with command(behind.folder, "other", [sys.executable, "-c", system, str(port)]) as started:
             wait_for(started, lambda: is_ready(f"http://127.0.0.1:{port}"), 20.0)
             done = (Decision(1.0, "other", "it felt like it"),)
             yield Fronted(f"http://127.0.0.1:{port}", {"other": started}, lambda _: (done, "It is content."))
