@@ -4,13 +4,10 @@ They read servers of anybody's: what they do not need may be absent or anything.
 since figures are made of them.
 """
 
-from collections.abc import AsyncIterable, Callable
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-
-from harmonia_compiler.contract.sse import Oversized
 
 #: A number of tokens; larger ones are no sum that somebody counted, and floats do not tell them apart.
 Tokens = Annotated[int, Meta(ge=0, le=2**53)]
@@ -51,19 +48,3 @@ class Chunk(msgspec.Struct, frozen=True):
     choices: tuple[Choice, ...] = ()
     usage: Counted | None = None
     error: Any = None
-
-
-async def gathered(
-    chunks: AsyncIterable[bytes], most_bytes: int, hold: Callable[[int], object] = lambda _size: None
-) -> bytes:
-    """A body that comes in chunks, which is no larger than that. Raises Oversized.
-
-    `hold` is told how many bytes are kept.
-    """
-    body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        hold(len(body))
-        if len(body) > most_bytes:
-            raise Oversized(f"a body is larger than {most_bytes} bytes")
-    return bytes(body)

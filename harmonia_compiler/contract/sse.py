@@ -4,6 +4,8 @@ Engines and the gateway write them. The gateway, whoever puts a service under lo
 them, each with sockets of its own.
 """
 
+from collections.abc import AsyncIterable, Callable
+
 import msgspec
 
 #: The data of the event that ends a stream of OpenAI's routes, and that event.
@@ -53,3 +55,19 @@ class EventParser:
 def _data(event: bytes) -> bytes:
     lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
     return b"\n".join(lines)
+
+
+async def gathered(
+    chunks: AsyncIterable[bytes], most_bytes: int, hold: Callable[[int], object] = lambda _size: None
+) -> bytes:
+    """A body that comes in chunks, which is no larger than that. Raises Oversized.
+
+    `hold` is told how many bytes are kept.
+    """
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        hold(len(body))
+        if len(body) > most_bytes:
+            raise Oversized(f"a body is larger than {most_bytes} bytes")
+    return bytes(body)

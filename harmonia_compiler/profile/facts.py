@@ -8,9 +8,8 @@ import aiohttp
 import msgspec
 from msgspec import Meta, Raw
 
-from harmonia_compiler.contract.chat import gathered
 from harmonia_compiler.contract.document import decode_document
-from harmonia_compiler.contract.sse import Oversized
+from harmonia_compiler.contract.sse import Oversized, gathered
 from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.profile.asking import NotAsked
 from harmonia_compiler.profile.limits import LEAST_CONTEXT, MOST_CONTEXT, Limits

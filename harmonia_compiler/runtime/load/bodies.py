@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from harmonia_compiler.contract.chat import gathered
 from harmonia_compiler.contract.launch import ANSWER_LIMIT
+from harmonia_compiler.contract.sse import gathered
 
 
 @dataclass(slots=True)
