@@ -158,7 +158,9 @@ class Brackets(msgspec.Struct):
             self.report_unclosed(opened)
 
     def report_needless(self, token: Token) -> None:
-        """Report a closing bracket that has none to close."""
+        """Report a closing bracket that has none to close; one that stands in for another goes without a word."""
+        if token.is_made:
+            return
         start, end = token.place
         self.lexer.damage.unbalanced.append(start)
         if not self.lexer.damage.holds(self.lexer.source, start):
@@ -176,7 +178,7 @@ class Brackets(msgspec.Struct):
 
     def is_damaged(self, opened: Token) -> bool:
         """Whether a text that is not closed may have swallowed the bracket's partner, or the bracket is our own."""
-        start, end = opened.place
+        start = opened.start
         if any(start < at < self.tokens[-1].end for at in self.lexer.damage.swallowing):
             return True
-        return start == end or self.lexer.damage.holds(self.lexer.source, start)
+        return opened.is_made or self.lexer.damage.holds(self.lexer.source, start)

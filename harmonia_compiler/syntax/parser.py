@@ -123,7 +123,7 @@ class _Declaration:
             if not isinstance(slip, Slip):
                 return self.kept(slip)
             region = region_of(self.tokens, slip.position)
-            if not quiet and not self.follows_slip and not self.is_reported(region):
+            if not quiet and not self.follows_slip and not self.is_reported(slip.position, region):
                 self.findings.extend([explain(self.source, self.tokens, slip)])
             self.reported += [token.start for token in self.tokens[slip.position : slip.position + 1]]
             before = self.tokens
@@ -177,9 +177,12 @@ class _Declaration:
             return None
         return next((node for node, depth in tree.walk(declaration) if depth > _DEEPEST_TREE), None)
 
-    def is_reported(self, region: Region) -> bool:
+    def is_reported(self, position: int, region: Region) -> bool:
+        """Whether something is reported of a declaration, or of a statement up to the next block."""
         start = self.tokens[min(region.start, len(self.tokens) - 1)].start
-        end = self.tokens[max(min(region.end, len(self.tokens)) - 1, 0)].end
+        last = max(min(region.end, len(self.tokens)) - 1, 0)
+        behind = self.tokens[position:last] if region.level else ()
+        end = next((token.start for token in behind if token.kind == "LBRACE"), self.tokens[last].end)
         return any(start <= at <= end for at in self.reported)
 
     def give_up(self) -> None:

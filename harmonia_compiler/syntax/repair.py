@@ -16,6 +16,10 @@ _HEADS = {"IF": "NAME ?", "ELIF": "NAME ?", "ELSE": "", "REPEAT": "UP up TO to N
 _VALUES = frozenset({"NAME", "TEXT", "LONG_TEXT", "NUMBER", "TRUE", "FALSE", "NOT", "EACH", "LPAR", "LSQB", "STREAM"})
 
 
+#: Behind these a value stands, on the same line.
+BEFORE_A_VALUE = frozenset({"EQUAL", "RETURN", "STREAM", "COLON"})
+
+
 class Region(msgspec.Struct, frozen=True):
     """A statement, or outside of all blocks the whole header, as positions in the tokens: [start, end)."""
 
@@ -84,7 +88,7 @@ def _declaration(tokens: list[Token], position: int) -> Repaired:
 def _lacks_value(tokens: list[Token], position: int) -> bool:
     """Whether a line ends where a value is wanted, and the next one begins with a value and no statement."""
     here, *following = [token.kind for token in tokens[position : position + 3]] or [""]
-    if here != "_NL" or not following or tokens[position - 1].kind not in ("EQUAL", "RETURN", "STREAM"):
+    if here != "_NL" or not following or tokens[position - 1].kind not in BEFORE_A_VALUE:
         return False
     return following[0] in _VALUES and following != ["NAME", "EQUAL"]
 

@@ -9,6 +9,7 @@ from harmonia_compiler.diagnostics.near import nearest
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.syntax.automaton import Slip
 from harmonia_compiler.syntax.lexer import KEYWORDS
+from harmonia_compiler.syntax.repair import BEFORE_A_VALUE
 from harmonia_compiler.syntax.token import Token
 
 _WORDS = {
@@ -270,7 +271,7 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
         lambda s: (s.kind == "LPAR" or s.ends) and s.accepted == {"EQUAL"},
         "a value is used by binding it: `name = …`, or by `return`",
     ),
-    (lambda s: s.ends and s.behind in ("EQUAL", "RETURN", "STREAM"), "put the value on this line"),
+    (lambda s: s.ends and s.behind in BEFORE_A_VALUE, "put the value on this line"),
     (lambda s: s.ends and "LBRACE" in s.accepted, "put `{` at the end of this line"),
     (lambda s: s.kind == "NUMBER" and s.accepted >= {"LBRACE", "TILDE"}, "an expected share stands behind `~`"),
     (

@@ -21,3 +21,8 @@ class Token(msgspec.Struct, gc=False):
     def place(self) -> tuple[int, int]:
         """Where it begins and ends."""
         return self.start, self.end
+
+    @property
+    def is_made(self) -> bool:
+        """Whether it stands in for one that the text lacks."""
+        return self.start == self.end

@@ -56,6 +56,24 @@ def test_one_slip_is_one_finding_on_its_line(kind: str, text: str, expected: lis
     assert kind == "declaration" or "p" in read
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("    if g(query):\n        query = question\n    } else:\n        query = f(query)\n    }", [1, 3]),
+        ("    if g(query):\n        query = question\n    else:\n        query = f(query)", [1, 3]),
+        ("    repeat up to 3:\n        if g(query):\n            query = question\n    } until g(query)", [1, 2]),
+        ("    repeat up to 3:\n        if g(query):\n            query = question\n        }", [1, 2]),
+        ("    if g(query):\n        query = question\n    }\n    query = f(query) }", [1, 4]),
+        ("    for x in query:\n        query = f(x)\n        if g(x):\n            query = x", [1, 3]),
+    ],
+    ids=["both closed", "none closed", "outer closed", "inner closed", "another bracket", "another language"],
+)
+def test_of_blocks_behind_a_colon_each_is_told_with_or_without_its_brace(text: str, lines: list[int]) -> None:
+    said, read = outcome("statement", text)
+    assert [int(re.findall(r"\d+", one)[0]) for one in said] == lines
+    assert read == ["p", "last"]
+
+
 def test_the_outcomes_are_current(request: pytest.FixtureRequest) -> None:
     written = "".join("--- " + "\n".join([kind, text, *outcome(kind, text)[0]]) + "\n" for kind, text, _ in cases())
     if request.config.getoption("--bless"):
