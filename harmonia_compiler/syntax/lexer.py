@@ -23,13 +23,13 @@ DECLARATIONS = frozenset({"IMPORT", "TYPE", "CLASS", "COMPONENT", "PIPELINE"})
 KEYWORDS = frozenset(word.upper() for word in words.KEYWORDS)
 
 _OTHERWISE_QUOTED = re.compile(
-    r"""'([^'"\\\n]*)'|[“„]([^“”"\\\n]*)[“”]|[\u2018\u201a]([^\u2018\u2019"\\\n]*)[\u2018\u2019]"""
+    r"""'([^'"\\\n]*)'|[“„]([^“”"\\\n]*)[“”]|[\u2018\u201a]([^\u2018\u2019"\\\n]*)[\u2018\u2019]|`([^`"\\\n]*)`"""
 )
 #: A comment as other languages have it, to the end of its line.
 _OTHER_COMMENT = re.compile(r"//[^\r\n]*")
 _DECLARATION_LINE = re.compile(r"^(?:component|pipeline|import|type|class)[ \t]+[a-z]", re.MULTILINE)
 _ADVICE = {
-    **dict.fromkeys("'“”„\u2018\u2019\u201a", 'a text stands in double quotes: `"…"`'),
+    **dict.fromkeys("'`“”„\u2018\u2019\u201a", 'a text stands in double quotes: `"…"`'),
     ";": "a statement ends with its line",
     "//": "a comment begins with `#`",
     "/": "there is no arithmetic; a comment begins with `#`",

@@ -90,6 +90,16 @@ class _Spot(msgspec.Struct, frozen=True):
         return is_setting or "COMMA" not in self.accepted
 
     @property
+    def begins_a_block(self) -> bool:
+        """Whether this stands for the beginning of a block, here or in another language."""
+        return self.kind in ("LBRACE", "_ARROW") or (self.kind, self.after) == ("EQUAL", "COMPARISON")
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether there is no space before."""
+        return self.before is not None and self.before.end == self.token.start
+
+    @property
     def ends(self) -> bool:
         return self.kind in ("_NL", "$END")
 
@@ -195,34 +205,45 @@ def _wanted(spot: _Spot) -> str:
     return " or ".join(words_) if len(words_) <= _MOST_NAMED else ""
 
 
-#: What other languages call things, with what they are called here.
+_TYPES = 'alternatives are labels: `"yes" | "no"`'
+_IMPORT = 'write `import name from "file.rag"`'
+_DIFFERS = "differing values are compared with `!=`"
+_ONE_OF = 'compare with each: `name == "a" or name == "b"`'
+
+#: What other languages call things, with what they are called here; a word with the keyword behind it goes before.
 _ELSEWHERE = {
-    **dict.fromkeys(("for", "foreach", "map"), "write `each name in list: value`"),
-    **dict.fromkeys(("while", "loop"), "write `repeat up to 3 { … } until test`"),
+    **dict.fromkeys(("for", "foreach", "map", "lambda"), "write `each name in list: value`"),
+    **dict.fromkeys(("while", "loop", "do"), "write `repeat up to 3 { … } until test`"),
     **dict.fromkeys(("try", "catch", "except", "otherwise"), "write `value else other`"),
     **dict.fromkeys(("match", "switch"), 'write `if name == "label" { … } elif …`'),
     **dict.fromkeys(("case", "when", "elseif", "elsif"), "write `elif test { … }`"),
     **dict.fromkeys(("let", "var", "const", "set"), "write `name = value`"),
     **dict.fromkeys(("def", "func", "function", "fn"), "write `component name(ports) -> type = kind(settings)`"),
     **dict.fromkeys(("is", "equals"), "compare with `==`"),
+    "is not": _DIFFERS,
+    "is in": _ONE_OF,
     **dict.fromkeys(("async", "await", "parallel"), "calls that do not need each other run at once by themselves"),
     **dict.fromkeys(("yield", "emit"), "write `return stream value`"),
     **dict.fromkeys(("break", "continue"), "a loop ends by its `until`, and a pipeline by `return`"),
     "pass": "a block may be empty",
     "timeout": "write `value within 2 s`",
     "then": "a block stands in `{ }`",
-    "do": "a block stands in `{ }`",
+    "unless": "write `if not test { … }`",
+    **dict.fromkeys(("raise", "throw", "assert"), "a component fails, and `value else other` stands in for it"),
+    **dict.fromkeys(("enum", "Enum", "Literal", "Union"), _TYPES),
+    "Optional": 'a port that may be left out has a default: `name: text = ""`',
+    **dict.fromkeys(("use", "include", "require"), _IMPORT),
+    **dict.fromkeys(("export", "public", "pub"), "delete it: whatever a file declares can be imported"),
 }
 _LOOP = "write `repeat up to 3 { … }`: a loop always has a most number of rounds"
 _RECORD = "a record stands in `( )`: `(name: value)`"
-_TYPES = 'alternatives are labels: `"yes" | "no"`'
 
 #: The next step for a slip, by what it looks like; the first that holds.
 _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     (lambda s: s.behind in ("REPEAT", "UP", "TO") and s.accepted <= {"UP", "TO", "NUMBER"}, _LOOP),
     (lambda s: s.behind == "WITHIN", "say how long: `within 2 s`"),
     (
-        lambda s: s.kind == "LBRACE" and "COLON" in s.accepted,
+        lambda s: "COLON" in s.accepted and "RPAR" not in s.accepted and s.begins_a_block,
         "after the list stands `:` and the value of an item; for more than one value, call a pipeline",
     ),
     (lambda s: s.kind == "IF" and s.behind == "ELSE", "write `elif`"),
@@ -234,7 +255,8 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     (lambda s: s.kind == "UNTIL", "`until` stands behind the block of a `repeat`"),
     (lambda s: s.kind == "LONG_TEXT" and "TEXT" in s.accepted, 'write it on its line: `"…"`'),
     (lambda s: s.kind == "TILDE" and s.accepted <= {"_NL", "$END"}, "a size stands where the type is used"),
-    (lambda s: s.kind == "FROM" and not s.behind, 'write `import name from "file.rag"`'),
+    (lambda s: s.kind == "FROM" and not s.behind, _IMPORT),
+    (lambda s: s.kind == "LBRACE" and s.declares == "IMPORT", _IMPORT),
     (
         lambda s: s.behind == "AS" and s.kind in ("TEXT", "FROM", "COMMA", "_NL", "$END"),
         'say the new name behind `as`: `import name as other from "file.rag"`',
@@ -249,6 +271,10 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     ),
     (lambda s: s.kind == "STREAM", "write `return stream value`"),
     (lambda s: s.kind == "EACH", "a value is used by binding it: `name = each …`, or by `return`"),
+    (
+        lambda s: not s.behind and (s.kind, s.after) == ("NAME", "EQUAL"),
+        "declare it: `component name = kind(settings)`",
+    ),
     (lambda s: not s.behind, "a file holds `import`, `type`, `class`, `component` and `pipeline` declarations"),
     (
         lambda s: s.kind == "EQUAL" and "COMPARISON" in s.accepted and "RPAR" in s.accepted,
@@ -257,18 +283,24 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     (lambda s: s.kind == "EQUAL" and s.behind == "COMPARISON", "compare with `==` or `!=`"),
     (lambda s: s.kind == "EQUAL" and s.after == "COMPARISON" and "AND" in s.accepted, "write `<=` or `>=`"),
     (lambda s: s.kind == "EQUAL" and "COMPARISON" in s.accepted, "compare with `==`"),
-    (lambda s: s.kind == s.behind == "COMPARISON", "differing values are compared with `!=`"),
+    (lambda s: s.kind == s.behind == "COMPARISON", _DIFFERS),
+    (
+        lambda s: (s.kind, s.after) == ("NOT", "IN") and s.follows_value,
+        'compare with each: `name != "a" and name != "b"`',
+    ),
+    (lambda s: s.kind == "NOT" and s.follows_value, _DIFFERS),
+    (lambda s: s.kind == "IN" and s.follows_value, _ONE_OF),
     (lambda s: s.kind == s.behind == "NOT", "twice `not` says nothing: delete both"),
     (lambda s: s.kind == "EQUAL" and "COLON" in s.accepted, "after the name stands `:`"),
     (lambda s: s.kind == "PLUS" and "EQUAL" in s.accepted, "write `name = name + …`"),
     (
-        lambda s: s.kind == "COMMA" and s.accepted == {"EQUAL"},
+        lambda s: s.kind == "COMMA" and s.accepted == {"EQUAL"} and s.declares == "PIPELINE",
         "a statement binds one name; the parts of a record are its fields: `value.part`",
     ),
     (lambda s: s.kind in ("COLON", "COMPARISON") and "EQUAL" in s.accepted, "a name is bound with `=`"),
     (lambda s: "_ARROW" in s.accepted, "after the ports stands what is given: `-> text`"),
     (
-        lambda s: (s.kind == "LPAR" or s.ends) and s.accepted == {"EQUAL"},
+        lambda s: (s.kind == "LPAR" or s.ends) and s.accepted == {"EQUAL"} and s.declares == "PIPELINE",
         "a value is used by binding it: `name = …`, or by `return`",
     ),
     (lambda s: s.ends and s.behind in BEFORE_A_VALUE, "put the value on this line"),
@@ -280,32 +312,64 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     ),
     (lambda s: s.kind == "NUMBER" and "AT_MOST" in s.accepted and not s.follows_value, "put `<=` before the bound"),
     (
-        lambda s: s.kind == "LSQB" and s.behind == "NAME" and s.follows_value,
+        lambda s: s.kind == "LSQB" and s.follows_value,
         "there are no indices; `take(list, 1)` gives the first item",
     ),
     (lambda s: s.kind == "LSQB" and s.behind == "NAME", "a list type is its item's in brackets: `[text]`"),
     (lambda s: s.kind == s.after == "VBAR" and "AND" in s.accepted, "write `or`"),
+    (
+        lambda s: s.kind == "VBAR" and "AND" in s.accepted and ("LBRACE" in s.accepted or s.behind == "TEXT"),
+        'put `or` between whole tests: `name == "a" or name == "b"`',
+    ),
+    (
+        lambda s: s.kind == "VBAR" and s.follows_value,
+        "give what one call makes to the next: `second(first(x))`, or bind it to a name",
+    ),
+    (lambda s: s.kind == "COMMA" and s.behind == "TEXT" and "AND" not in s.accepted, _TYPES),
+    (
+        lambda s: s.kind == "COMMA" and s.accepted <= {"_NL", "RBRACE", "RPAR"} and s.declares == "PIPELINE",
+        "several values are a list, `[value, …]`, or a record, `(name: value, …)`",
+    ),
     (lambda s: s.kind in ("VBAR", "OR") and s.behind in ("NAME", "TEXT", "RSQB", "RPAR"), _TYPES),
     (lambda s: s.behind == "VBAR", _TYPES),
-    (lambda s: s.kind == "LBRACE" and "CLASS" in s.accepted, "a record stands in `( )`"),
+    (lambda s: s.kind == "LBRACE" and ("CLASS" in s.accepted or s.declares == "TYPE"), "a record stands in `( )`"),
+    (lambda s: s.kind == "COLON" and s.accepted >= {"WITHIN", "_NL"}, _RECORD),
     (lambda s: s.kind == "LBRACE" and "LSQB" in s.accepted and s.behind not in ("IF", "ELIF", "ELSE"), _RECORD),
-    (lambda s: s.kind == "_ARROW" and s.accepted == {"LPAR"}, "ports stand in `( )`, even where there are none"),
+    (lambda s: s.kind == "LBRACE" and s.accepted == {"EQUAL"}, "what it does stands behind `=`: `= kind(settings)`"),
+    (lambda s: s.kind == "LBRACE" and s.declares == "COMPONENT", "settings stand in `( )`"),
+    (
+        lambda s: s.kind == "_ARROW" and s.accepted <= {"LPAR", "EQUAL"},
+        "ports stand in `( )`, even where there are none",
+    ),
     (lambda s: s.accepted == {"LPAR"}, "settings stand in `( )`, even where there are none"),
     (lambda s: s.kind == "TEXT" and "FROM" in s.accepted, "put `from` before the file"),
+    (lambda s: s.ends and "FROM" in s.accepted, 'say of which file: `import name from "file.rag"`'),
+    (lambda s: s.behind == "FROM", 'put the file in quotes: `from "file.rag"`'),
+    (
+        lambda s: s.kind in ("TEXT", "LONG_TEXT") and s.behind == "NAME" and s.is_joined,
+        "the prompt of a component puts values into a text: `{name}` stands for one",
+    ),
     (lambda s: s.kind in _BEGIN_A_VALUE and "COLON" in s.accepted and s.gives_a_name, "put `:` between the two"),
     (lambda s: s.kind in _BEGIN_A_VALUE and "COMMA" in s.accepted, "put `,` between the two"),
+    (lambda s: s.kind == "PEAK", "a peak stands behind its rate: `load 2 rps peak 3 rps`"),
     (lambda s: "LBRACE" in s.accepted, "a block stands in `{ }`"),
+    (lambda s: (s.kind, s.earlier) == ("LPAR", "DOT"), "there are no methods: `name(value)` calls a component"),
     (lambda s: "_NL" in s.accepted, "end the line before this, or delete it"),
 )
 
 
 def _elsewhere(spot: _Spot) -> str:
     """What to write for a word of another language, if there is one."""
-    words = (word for word in (spot.token, spot.before) if word is not None and word.kind == "NAME")
-    return next((_ELSEWHERE[word.text] for word in words if word.text in _ELSEWHERE), "")
+    words = [word.text for word in (spot.token, spot.before) if word is not None and word.kind == "NAME"]
+    if spot.declares == "IMPORT" or not words:
+        return ""
+    phrase = f"{words[0]} {spot.after.lower()}"
+    return next((_ELSEWHERE[word] for word in (phrase, *words) if word in _ELSEWHERE), "")
 
 
 def _advice(spot: _Spot) -> str:
+    if spot.kind in ("NAME", "COLON") and spot.after == "LBRACE" and "LBRACE" in spot.accepted:
+        return f"delete {_shown(spot.token)}"
     if other := _elsewhere(spot):
         return other
     found = next((help for holds, help in _ADVICE if holds(spot)), "")
