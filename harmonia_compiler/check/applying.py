@@ -1,5 +1,6 @@
 """Calls of the language's own functions, such as `fuse(lists, top_k: 6)`."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -31,10 +32,13 @@ def apply_function(values: "Values", call: tree.Call, function: Function, scope:
     settings: dict[str, int] = {}
     given: list[tuple[Taken, tree.Argument, Value]] = []
     whole = matched.whole
+    numbers = [
+        name for name, each in matched.ports.items() if not taken[name].constant and isinstance(each.value, tree.Amount)
+    ]
     for name, argument in matched.ports.items():
         parameter = taken[name]
         if parameter.constant:
-            number = _constant(values, call, parameter, argument, scope)
+            number = _constant(values, call, parameter, argument, numbers, scope)
             whole = whole and number is not None
             settings |= {} if number is None else {name: number}
             continue
@@ -56,13 +60,17 @@ def apply_function(values: "Values", call: tree.Call, function: Function, scope:
     return Value(values.nodes.add(operation, of, call.span), of)
 
 
-def _constant(values: "Values", call: tree.Call, parameter: Taken, argument: tree.Argument, scope: Scope) -> int | None:
-    """A whole number that stands in the source."""
+def _constant(
+    values: "Values", call: tree.Call, parameter: Taken, argument: tree.Argument, numbers: Sequence[str], scope: Scope
+) -> int | None:
+    """A whole number that stands in the source. It may be what another parameter, one of `numbers`, was given."""
     what = f"`{parameter.name}` of `{call.name.text}`"
     given = argument.value
     if not isinstance(given, tree.Amount):
         if not isinstance(given, tree.Broken):
             help = f"write the number itself: {parameter.doc}"
+            if numbers:
+                help = f"swap the values of `{numbers[0]}` and `{parameter.name}`"
             values.findings.add("E0322", f"{what} is a whole number that stands here", given.span, help=help)
             pass_over(values, given, scope=scope)
         return None

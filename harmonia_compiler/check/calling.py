@@ -42,7 +42,8 @@ def read_call(values: "Values", call: tree.Call, scope: Scope) -> Value | None:
     if declared is None and name in function_names() and not values.unit.is_unread(name):
         return apply_function(values, call, functions()[name], scope)
     if declared is None or isinstance(declared.node, tree.Alias | tree.Class):
-        report_unknown_callee(call.name, declared, values.unit, values.at, values.context)
+        bases = values.components.bases
+        report_unknown_callee(call.name, declared, values.unit, values.at, bases, values.context)
         values.rests_elsewhere = values.rests_elsewhere or values.unit.is_unread(name)
         _visit(values, call.arguments, scope)
         return None

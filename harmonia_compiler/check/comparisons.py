@@ -1,25 +1,33 @@
 """Which values may be compared: a branch hangs on typed values, and on comparisons that can hold."""
 
+from typing import TYPE_CHECKING
+
 from harmonia_compiler.check.program import Context
 from harmonia_compiler.check.scope import Scope
 from harmonia_compiler.check.types import shown
-from harmonia_compiler.contract.types import Bool, Labels, Number, Text, Type, quoted
+from harmonia_compiler.contract.types import Bool, Labels, ListOf, Number, Text, Type, quoted
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.syntax import tree
 
+if TYPE_CHECKING:
+    from harmonia_compiler.check.values import Values
 
-def comparable(given: tree.Comparison, left: Type, right: Type, context: Context) -> bool:
+
+def comparable(values: "Values", given: tree.Comparison, left: Type, right: Type) -> bool:
     """Whether values of these types may be compared as they are here; what is wrong with it is reported."""
     for of, side in ((left, given.left), (right, given.right)):
         if isinstance(of, Text):
-            report_free_text(side, context)
+            report_free_text(side, values.context)
             return False
     ordered = given.operator not in ("==", "!=")
     kinds = (Number,) if ordered else (Number, Bool, Labels)
     if type(left) is not type(right) or not isinstance(left, kinds):
         message = f"`{shown(left)}` cannot be compared with `{shown(right)}` by `{given.operator}`"
         help = "numbers have an order" if ordered else "labels, numbers and bools can be compared with their like"
-        context.findings.add("E0309", message, given.span, help=help)
+        if isinstance(left, ListOf) and right in (ListOf(None), Number()):
+            number = values.source(given.right) if isinstance(right, Number) else "0"
+            help = f"compare how many it holds: `count({values.source(given.left)}) {given.operator} {number}`"
+        values.findings.add("E0309", message, given.span, help=help)
         return False
     return True
 

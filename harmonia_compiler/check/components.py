@@ -47,6 +47,12 @@ class Components:
             if declared not in self.made and isinstance(declared.node, tree.Component):
                 self.made[declared] = self._make(declared, declared.node)
         self._by_id = {declared.id: made for declared, made in self.made.items()}
+        #: Those that can be built on and not called: neither they nor the code that they name says which ports.
+        self.bases = {
+            declared
+            for declared, made in self.made.items()
+            if made is not None and made.ports is None and made.function is None
+        }
 
     def call_settings(self, kind: Kind) -> Mapping[str, Setting]:
         """The settings of a kind, by their names, that a call may name."""

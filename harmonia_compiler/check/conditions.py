@@ -101,7 +101,7 @@ def _comparison(values: "Values", given: tree.Comparison, scope: Scope) -> Value
     left, right = values.value(given.left, scope), values.value(given.right, scope)
     if left is None or right is None:
         return None
-    if not comparable(given, left.type, right.type, values.context):
+    if not comparable(values, given, left.type, right.type):
         return None
     if report_apart(given, left.type, right.type, scope, values.context) and may_narrow(given, scope):
         values.refused_test = True

@@ -1,6 +1,6 @@
 """Names in a pipeline that mean nothing there, or something else than is wanted."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from itertools import chain
 
 from harmonia_compiler.check.program import Context, Declared, Unit, not_a
@@ -9,6 +9,20 @@ from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.functions.registry import function_names
 from harmonia_compiler.syntax import tree
+
+#: What other languages call functions, with what is called so here.
+_CALLED_HERE = {
+    **dict.fromkeys(("len", "length", "size"), "count"),
+    **dict.fromkeys(("first", "head", "limit", "slice", "top"), "take"),
+    **dict.fromkeys(("concat", "flat"), "flatten"),
+    "rrf": "fuse",
+}
+#: Values of other languages, with what is written here.
+_WRITTEN_HERE = {
+    **dict.fromkeys(("None", "null", "nil", "undefined"), 'there is no empty value: write `""` or `[]`'),
+    "True": "write `true`",
+    "False": "write `false`",
+}
 
 
 def report_unknown_value(
@@ -29,20 +43,33 @@ def report_unknown_value(
         return
     declared = unit.find(text)
     if declared is not None:
-        callable_ = isinstance(declared.node, tree.Component | tree.Pipeline)
-        help = f"call it: `{text}(…)`" if callable_ else "use a name that is bound"
+        help = "use a name that is bound"
+        if isinstance(declared.node, tree.Component | tree.Pipeline):
+            help = f"call it: `{text}(…)`"
+        elif isinstance(declared.node, tree.Class):
+            help = f'a class is compared by its name in quotes: `"{text}"`'
         not_a(declared, "a value", name.span, context, help)
         return
     if text in function_names():
         context.findings.add("E0214", f"`{text}` is a function, not a value", name.span, help=f"call it: `{text}(…)`")
         return
-    near = context.nearest(text, known)
-    help = f"did you mean `{near}`?" if near else f'bind it before, or write a text: `"{text}"`'
+    otherwise = _WRITTEN_HERE.get(text) or f'bind it before, or write a text: `"{text}"`'
+    help = context.suggestion(text, known, otherwise)
     context.findings.add("E0203", f"unknown name `{text}`", name.span, help=help, about=about)
 
 
-def report_unknown_callee(name: tree.Name, declared: Declared | None, unit: Unit, at: Span, context: Context) -> None:
-    """Report a call of what cannot be called; `at` is where the pipeline that calls it is named."""
+def report_unknown_callee(
+    name: tree.Name,
+    declared: Declared | None,
+    unit: Unit,
+    at: Span,
+    bases: Container[Declared | None],
+    context: Context,
+) -> None:
+    """Report a call of what cannot be called; `at` is where the pipeline that calls it is named.
+
+    `bases` are the components without ports, which nobody means to call.
+    """
     text, span, about = name.text, name.span, unit.about(name)
     if declared is not None:
         not_a(declared, "a component or pipeline", span, context, "only components and pipelines are called")
@@ -54,11 +81,14 @@ def report_unknown_callee(name: tree.Name, declared: Declared | None, unit: Unit
         context.findings.add("E0202", message, span, help=help, about=about)
     else:
         # A pipeline never calls itself, however near its own name is.
-        others = (one for one in unit.named(tree.Component, tree.Pipeline) if not _is_named(unit.scope[one], at))
-        known = chain(others, function_names())
+        declarations = ((one, unit.scope[one]) for one in unit.named(tree.Component, tree.Pipeline))
+        others = (one for one, other in declarations if other not in bases and not _is_named(other, at))
         if text in FUNCTIONS:
             help = f"`{text}` stands for settings of components alone; a value comes by a port"
+        elif text in _CALLED_HERE:
+            help = f"did you mean `{_CALLED_HERE[text]}`?"
         else:
+            known = chain(others, function_names())
             help = context.suggestion(text, known, f"declare it: `component {text}(…) -> … = …`")
         context.findings.add("E0202", f"unknown component or pipeline `{text}`", span, help=help, about=about)
 

@@ -224,6 +224,8 @@ class Values:
         for operand, value in zip(operands, values, strict=True):
             if value is not None and not isinstance(value.type, ListOf):
                 help = "put texts together in a prompt" if fits(value.type, Text()) else "write a list: `[…]`"
+                if isinstance(value.type, Number):
+                    help = "there is no arithmetic: let a component give the number"
                 message = f"`+` joins lists, and this is `{shown(value.type)}`"
                 self.findings.add("E0312", message, operand.span, help=help)
                 # Who joins one text joins others, too: that is one mistake.

@@ -15,6 +15,8 @@ component search(q: text) -> [passage] = python("m:search")
 component texts(q: text) -> (a: text, b: [text]) = python("m:texts")
 component grade(q: text) -> (a: text, fine: bool) = python("m:grade")
 component sort(q: text) -> (a: text, kind: "a" | "b") = python("m:sort")
+component base = llm("m")
+class slow(deadline: 3 s)
 """
 
 HELPS = {
@@ -75,6 +77,34 @@ HELPS = {
     "a function as a value": ("x = count\nreturn q", "call it: `count(…)`"),
     "a message where its text is wanted": ("return f(m)", "take a part of it: `m.text`"),
     "a passage where its text is wanted": ("return f(p)", "take a part of it: `p.text`"),
+    "a list as nothing": (
+        "x = search(q)\nif x == [] { return q }\nreturn q",
+        "compare how many it holds: `count(x) == 0`",
+    ),
+    "a list as a number": (
+        "x = search(q)\nif x > 3 { return q }\nreturn q",
+        "compare how many it holds: `count(x) > 3`",
+    ),
+    "a list as another": (
+        "x = search(q)\nif x == x { return q }\nreturn q",
+        "labels, numbers and bools can be compared with their like",
+    ),
+    "a sum of numbers": (
+        "n = count(search(q))\nmore = n + 1\nreturn q",
+        "there is no arithmetic: let a component give the number",
+    ),
+    "another language's function": ("n = len(search(q))\nreturn q", "did you mean `count`?"),
+    "another language's value": ("x = None\nreturn q", 'there is no empty value: write `""` or `[]`'),
+    "another language's truth": ("x = True\nreturn q", "write `true`"),
+    "a class as a value": (
+        "if u == slow { return q }\nreturn q",
+        'a class is compared by its name in quotes: `"slow"`',
+    ),
+    "a base that nobody can call": ("return base2(q)", "declare it: `component base2(…) -> … = …`"),
+    "swapped arguments of a function": (
+        "x = take(5, search(q))\nreturn answer(q, x)",
+        "swap the values of `list` and `count`",
+    ),
     "swapped arguments": (
         "return answer(search(q), q)",
         "swap the values of `question` and `passages`: each fits the other",
@@ -86,7 +116,9 @@ HELPS = {
 def test_a_finding_offers(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     body, help = HELPS[what]
-    Path("a.rag").write_text(HEAD + f"pipeline p(q: text, m: message, p: passage, v: vector) -> text {{\n{body}\n}}\n")
+    Path("a.rag").write_text(
+        HEAD + f"pipeline p(q: text, m: message, p: passage, v: vector, u: class) -> text {{\n{body}\n}}\n"
+    )
     found = [item for item in check_files([Path("a.rag")]).found if item.code not in ("W0202", "W0203")]
     assert found[0].help == help
 
