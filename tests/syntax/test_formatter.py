@@ -18,7 +18,7 @@ from harmonia_compiler.syntax.scanner import lex
 from tests.syntax.trees import files, plain
 
 ROOT = Path(__file__).parent.parent.parent
-RAG = sorted(path for folder in ("samples", "tests") for path in (ROOT / folder).rglob("*.rag"))
+RAG = sorted(path for folder in ("samples", "bench/pipelines", "tests") for path in (ROOT / folder).rglob("*.rag"))
 BLOCKS = [
     pytest.param(block, id=f"{path.name} {number}")
     for path in sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/*.md")) + [ROOT / "grammar/README.md"]
