@@ -189,17 +189,23 @@ class Told:
         said = self._said.get(test, FALSE)
         return said != FALSE if of is None else self._outcomes.choose(said, FALSE, of) == FALSE
 
-    def of(self, test: Test, share: float, guard: int) -> int:
-        """When a test holds: where nothing is said, as elsewhere or, if it is a new one, in a share of those."""
-        outcomes = self._outcomes
-        likely = outcomes.probability(self._said.get(test, FALSE))
-        if not self.is_said(test):
-            self.say(test, share, guard)
-        elif likely:
-            share = outcomes.probability(self._found[test]) / likely
-        self._keep(test, self._as_elsewhere(test, outcomes.negate(self._said.get(test, FALSE))))
-        self.say(test, share, TRUE)
+    def of(self, test: Test, share: float) -> int:
+        """When a test holds: where nothing is said, as elsewhere or, if it is a new one, in a share of what is left."""
+        if self.is_said(test):
+            self._say_elsewhere(test, share)
+        else:
+            for other in [*self._said]:
+                self._say_elsewhere(other, share)
+            self._keep(test, [(part, self._guessed(value, part, test, share)) for value, part in self._alike(TRUE)])
         return self._found[test]
+
+    def _say_elsewhere(self, test: Test, otherwise: float) -> None:
+        """A test of which something is said holds as often of others; `otherwise` of what no requests are said of."""
+        outcomes, said = self._outcomes, self._said[test]
+        likely = outcomes.probability(said)
+        share = outcomes.probability(self._found[test]) / likely if likely else otherwise
+        self._keep(test, self._as_elsewhere(test, outcomes.negate(said)))
+        self.say(test, share, TRUE)
 
     def say(self, test: Test, share: float, where: int) -> None:
         """A test holds in a share of those, as far as what is said before leaves that open.
@@ -239,6 +245,11 @@ class Told:
             bounds.append((probability(part), least, least + probability(outcomes.both(part, room))))
         share = _even(due, bounds)
         return [(part, self._fit(value, part).test(test, share, part)) for value, part in alike]
+
+    def _guessed(self, value: Value, part: int, test: Test, share: float) -> int:
+        """When a test holds in a part of those of which nobody says anything."""
+        own = self._fit(value, part)
+        return own.guess(test, own.even(test, share))
 
     def _alike(self, where: int) -> list[tuple[Value, int]]:
         """Those requests in parts: in each the value is drawn for itself, and of each test something is said or not."""

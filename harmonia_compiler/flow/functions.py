@@ -44,11 +44,13 @@ class Word(NamedTuple):
     """How often a condition is to hold, or is guessed to where nobody has said it.
 
     Where it `is_spread`, all that it is made of and nobody has said anything of holds so often, each where it is asked.
+    Where it `is_silent`, nobody has said anything of what it is a part of either.
     """
 
     share: float
     is_guess: bool
     is_spread: bool = False
+    is_silent: bool = False
 
 
 class _Mark(NamedTuple):
@@ -142,7 +144,7 @@ class Functions:
         """When all of that is so, of each `Either` one of the ways."""
         for step in steps:
             if isinstance(step, Fact):
-                is_true = self.found(step.asked, Word(step.share, is_guess=True), guard)
+                is_true = self.found(step.asked, Word(step.share, is_guess=True, is_silent=True), guard)
                 guard = self.outcomes.both(guard, is_true if step.holds else self.outcomes.negate(is_true))
             else:
                 ways = [self.where(way, guard) for way in step.ways]
@@ -252,7 +254,7 @@ class Functions:
         """
         outcomes, before = self.outcomes, self._left_out
         whole, flipped = self._questions.plain(asked)
-        share, is_guess, is_spread = word
+        share, is_guess, is_spread, is_silent = word
         asked, share, is_negated = whole, 1.0 - share if flipped else share, False
         # For each choice when it is true, what one of its arms is, and whether that is the first one.
         passed: list[tuple[int, int, bool]] = []
@@ -264,6 +266,8 @@ class Functions:
             assert isinstance(select, Select)
             then, otherwise = replace(asked, position=select.then), replace(asked, position=select.otherwise)
             of_test = self.word(asked.position)
+            if not is_silent:
+                of_test = of_test._replace(is_silent=False)
             if is_spread and of_test.is_guess and (grows := self._grows(then, otherwise)) is not None:
                 of_test = Word(share if grows else 1.0 - share, is_guess=True, is_spread=True)
             is_true = self.found(Asked(select.condition), of_test, guard, depth + 1)
@@ -278,7 +282,7 @@ class Functions:
                     share = left(outcomes, share, guard, without if known else FALSE, with_then)
                 following, guard = then, with_then
             else:
-                held = self.found(then, Word(share, is_guess, is_spread), with_then, depth + 1)
+                held = self.found(then, Word(share, is_guess, is_spread, is_silent), with_then, depth + 1)
                 passed.append((is_true, outcomes.negate(held) if is_negated else held, True))
                 if is_spread:
                     pass
@@ -287,7 +291,7 @@ class Functions:
                 following, guard = otherwise, without
             asked, flips = self._questions.plain(following)
             share, is_negated = (1.0 - share if flips else share), is_negated ^ flips
-        found = self._simple(asked, share, guard)
+        found = self._simple(asked, share, guard, is_silent=is_silent)
         found = outcomes.negate(found) if is_negated else found
         for is_true, arm, is_first in reversed(passed):
             found = outcomes.choose(is_true, arm, found) if is_first else outcomes.choose(is_true, found, arm)
@@ -301,7 +305,7 @@ class Functions:
             return not known
         return settled(self._nodes, then)
 
-    def _simple(self, asked: Asked, share: float, guard: int) -> int:
+    def _simple(self, asked: Asked, share: float, guard: int, *, is_silent: bool) -> int:
         """What is not made of others: as the table says and, where that says nothing, the share of the guard."""
         if asked in self._made:
             return self._made[asked]
@@ -313,19 +317,20 @@ class Functions:
             # What is said of one that is not looked into is said of it alone.
             return self._value(place).test(test, share, guard)
         if place not in self.apart:
-            return self._tested(self._value(place), self._questions.parts_of(place), test, share, guard)
+            return self._tested(place, test, share, guard, is_silent=is_silent)
         told = self.told_of(place)
         if self._otherwise is not None:
             return told.so_far(test, self._otherwise)
         if not self._is_saying:
-            return told.of(test, share, guard)
+            return told.of(test, share)
         # Of other requests more may be said.
         told.say(test, share, guard)
         if not told.is_said(test, TRUE):
             self._left_out += 1
         return told.so_far(test, FALSE)
 
-    def _tested(self, value: Value, parts: Sequence[Part], test: Test, share: float, guard: int) -> int:
+    def _tested(self, place: Place, test: Test, share: float, guard: int, *, is_silent: bool) -> int:
+        value, parts = self._value(place), self._questions.parts_of(place)
         if value.knows(test):
             return value.test(test, share, guard)
         if (of_all := self.shares.of(parts, test, share)) is not None:
@@ -333,9 +338,12 @@ class Functions:
         for other in self.shares.known(parts):
             if not value.knows(other) and (of_all := self.shares.of(parts, other, EVEN)) is not None:
                 value.test(other, of_all, TRUE)
-        found = value.test(test, share, guard)
+        if not is_silent:
+            found = value.test(test, share, guard)
+        else:
+            found = value.guess(test, value.even(test, share) if self.shares.is_said(parts) else share)
         if value.knows(test):
-            self.shares.hear(parts, test, self.outcomes.probability(found))
+            self.shares.hear(parts, test, self.outcomes.probability(found), is_said=not is_silent)
         return found
 
     def told_of(self, place: Place) -> Told:
@@ -367,7 +375,8 @@ class Functions:
     def word(self, select: int) -> Word:
         """How often the condition of a choice is to hold, by the choice itself."""
         node = self._nodes[select]
-        return Word(EVEN if node.share is None else node.share, node.share is None or node.guessed)
+        is_guess = node.share is None or node.guessed
+        return Word(EVEN if node.share is None else node.share, is_guess, is_silent=is_guess)
 
 
 def _root(missed: Callable[[float], float]) -> float:

@@ -113,8 +113,7 @@ class Said:
             if node.written is not None and node.written.at in at_home and not _is_at_home(node):
                 # What is said of a named test is of those where it is said.
                 continue
-            if node.arm is not None:
-                self.arms[position] = self._of_arm(position, ways)
+            passed_over = self._arms_passed_over(position, ways)
             if node.guessed:
                 continue
             asked, share = self._asks(position).asked, self._asks(position).share
@@ -125,7 +124,7 @@ class Said:
             if is_made:
                 self.of_made.setdefault(same(asked), share)
             try:
-                reached, is_all = self._reached(position, ways)
+                reached, is_all = self._reached(position, ways, but=passed_over)
             except TooFarError:
                 if not is_made:
                     unknown.append(position)
@@ -273,6 +272,39 @@ class Said:
             reached = self._nearest(select)
             around = tuple(step for step in reached if not isinstance(step, Fact) or step.branch != branch)
         return around, reached
+
+    def _arms_passed_over(self, select: int, ways: Ways) -> Span | None:
+        """Note what reaches an arm behind silent ones; or give its branch, if those say nothing of its requests.
+
+        Where one label is so no other one is: the share of an arm for a label is of all that reach the branch, as it is
+        written, if all arms before are for others.
+        """
+        node = self._nodes[select]
+        if node.arm is None:
+            return None
+        around, reached = self._of_arm(select, ways)
+        if not self._excludes_arms(select, reached):
+            self.arms[select] = around, reached
+            return None
+        self._choices[select] = self._asks(select)._replace(share=node.arm.fixed)
+        return node.span
+
+    def _excludes_arms(self, select: int, reached: tuple[Step, ...]) -> bool:
+        """Whether a choice asks for a label, and each test of its branch before it for another one of the value."""
+        choice, node = self._asks(select), self._nodes[select]
+        before = [step for step in reached if isinstance(step, Fact) and step.branch == node.span]
+        return (
+            node.number == len(before)
+            and not choice.is_negated
+            and isinstance(choice.asked.test, str)
+            and all(
+                isinstance(fact.asked.test, str)
+                and fact.asked.test != choice.asked.test
+                and replace(fact.asked, test=None) == choice.value
+                and not fact.holds
+                for fact in before
+            )
+        )
 
     def _leads(self, other: int, select: int, written: Written, branches: Sequence[Span]) -> Span | None:
         """Which of the branches before a choice says by another one which requests reach it, if one does."""

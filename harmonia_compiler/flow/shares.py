@@ -43,8 +43,8 @@ class Part(NamedTuple):
     weight: float = 1.0
 
 
-#: What is known of a row: how far its outcomes are filled, what of its value, and of what was kept.
-KnownOfRow = tuple[Mark, Known, dict[_Answers, int]]
+#: What is known of a row: how far its outcomes are filled, what of its value, of what was kept, and if any is said.
+KnownOfRow = tuple[Mark, Known, dict[_Answers, int], bool]
 
 
 class _Row:
@@ -54,14 +54,16 @@ class _Row:
         self._outcomes = outcomes
         self.value = Value(self._outcomes, labels, self._outcomes.outcome)
         self._guards: dict[_Answers, int] = {(): TRUE}
+        #: Whether something is said of any of its labels.
+        self.is_said = False
 
     def mark(self) -> KnownOfRow:
         """What is known, for `back`."""
-        return self._outcomes.mark(), self.value.mark(), dict(self._guards)
+        return self._outcomes.mark(), self.value.mark(), dict(self._guards), self.is_said
 
     def back(self, mark: KnownOfRow) -> None:
         """Know no more than at a mark."""
-        outcomes, value, guards = mark
+        outcomes, value, guards, self.is_said = mark
         self._guards = dict(guards)
         self._outcomes.back(outcomes)
         self.value.back(value)
@@ -71,6 +73,10 @@ class _Row:
         guard = self._among(kept, before)
         if self._outcomes.probability(guard):
             self.value.test(test, share, guard)
+
+    def guess(self, test: Test, share: float) -> int:
+        """When a test holds: where nothing was known of it, in a share of what is left or, of labels, as each other."""
+        return self.value.guess(test, self.value.even(test, share) if self.is_said else share)
 
     def share(self, test: Test, kept: _Answers, before: Iterable[Step] = ()) -> float | None:
         """How often a test holds among those; None where nothing is known of it, or there are none."""
@@ -108,7 +114,7 @@ class _Row:
         return guard
 
     def _answered(self, guard: int, test: Test, share: float, *, holds: bool) -> int:
-        is_true = self.value.test(test, share, guard)
+        is_true = self.guess(test, share)
         return self._outcomes.both(guard, is_true if holds else self._outcomes.negate(is_true))
 
 
@@ -130,7 +136,11 @@ class Shares:
         something of those tests. What is said of several leaves to those of which nothing is known what the others do
         not make up.
         """
-        for parts, (test, share, before) in _in_turn(sorted(said, key=_order)):
+        ordered = sorted(said, key=_order)
+        for parts, saying in ordered:
+            for part in parts:
+                self._row(part).is_said |= isinstance(saying.test, str)
+        for parts, (test, share, before) in _in_turn(ordered):
             known = self._known(parts, test, before)
             rest = sum(part.weight for part, own in zip(parts, known, strict=True) if own is None)
             due = share * sum(part.weight for part in parts)
@@ -151,17 +161,23 @@ class Shares:
         """
         if all(own is None for own in self._known(parts, test)) and (len(parts) == 1 or not self.known(parts)):
             return None
-        self.hear(parts, test, otherwise)
+        for part in parts:
+            self._row(part).guess(test, otherwise)
         return _mean(parts, [otherwise if own is None else own for own in self._known(parts, test)])
 
     def known(self, parts: Sequence[Part]) -> list[Test]:
         """The tests of which something is known, for any of the parts."""
         return list(dict.fromkeys(test for part in parts for test, _ in self._row(part).value))
 
-    def hear(self, parts: Sequence[Part], test: Test, share: float) -> None:
+    def hear(self, parts: Sequence[Part], test: Test, share: float, *, is_said: bool = True) -> None:
         """A test of a value holds so often, where nothing was known of it."""
         for part in parts:
+            self._row(part).is_said |= is_said and isinstance(test, str)
             self._row(part).hear(test, share, part.kept)
+
+    def is_said(self, parts: Iterable[Part]) -> bool:
+        """Whether something is said of any label of a value."""
+        return any(self._row(part).is_said for part in parts)
 
     def mark(self, rows: Iterable[Row]) -> dict[Row, KnownOfRow | None]:
         """What is known of some rows, for `back`."""

@@ -97,6 +97,18 @@ class Value:
             self._unseen.discard(test)
         return found
 
+    def guess(self, test: Test, share: float) -> int:
+        """When a test holds of which nobody says anything: in this share of what is left, if it is a new one."""
+        _, room = self.leaves(test)
+        return self.test(test, share, room)
+
+    def even(self, test: Test, share: float) -> float:
+        """The share of what is left that a label has where each has as much, whichever is asked for first.
+
+        Where that cannot be told, or is no label, it is the one given.
+        """
+        return 1.0 / len(self._unseen) if isinstance(test, str) and self._unseen and test in self._unseen else share
+
     def leaves(self, test: Test) -> tuple[int, int]:
         """When a test holds by what is known, and when else it may: never where that says all."""
         if (known := self._known(test)) is not None:
