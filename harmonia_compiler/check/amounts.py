@@ -44,6 +44,7 @@ def amount(given: tree.Amount, wanted: Quantity, what: str, findings: Findings) 
     elif unit not in UNITS:
         near = _near_unit(unit, wanted)
         help = f"did you mean `{near}`?" if near else f"the units are {listed(sorted(UNITS), most=12)}"
+        help = help if any(wanted.units) else f"delete it: {wanted.noun} has no unit"
         findings.add("E0503", f"unknown unit `{unit}`", given.unit.span, help=help)
     else:
         help = f"write it like this: `{wanted.example}`"

@@ -35,6 +35,16 @@ MOST_PARTS = 500
 _DEEPEST = 32
 
 
+#: What other languages call types, in small letters, with what is written here.
+_WRITTEN_HERE = {
+    **dict.fromkeys(("str", "string"), "write `text`"),
+    **dict.fromkeys(("int", "integer", "float", "double"), "write `number`"),
+    "boolean": "write `bool`",
+    **dict.fromkeys(("list", "array", "sequence", "tuple"), "a list type is its item's in brackets: `[text]`"),
+    **dict.fromkeys(("dict", "map", "object", "json"), "a record type names its parts: `(name: text, sure: bool)`"),
+}
+
+
 class Shape(msgspec.Struct, frozen=True):
     """A type with the expected sizes of its values, and of how many types it is made, and how deeply."""
 
@@ -214,9 +224,10 @@ class Types:
             not_a(declared, "a type", name.span, self.context, f"use {listed(NAMED)}, or declare a type")
         elif not unit.is_unread(name.text):
             # A type that named itself would be the next mistake.
-            known = (known for known in chain(NAMED, unit.named(tree.Alias)) if known != self._declaring)
-            help = self.context.suggestion(
-                name.text, known, "declare it with `type`, or use one of " + ", ".join(f"`{n}`" for n in NAMED)
+            known = (known for known in chain(NAMED, ["class"], unit.named(tree.Alias)) if known != self._declaring)
+            every = ", ".join(f"`{one}`" for one in NAMED)
+            help = _WRITTEN_HERE.get(name.text.lower()) or self.context.suggestion(
+                name.text, known, f"declare it with `type`, or use one of {every}"
             )
             message = f"unknown type `{name.text}`"
             self.context.findings.add("E0210", message, name.span, help=help, about=unit.about(name))

@@ -175,6 +175,8 @@ class Values:
             if of is None:
                 known = field_names(value.type)
                 otherwise = f"it has {listed(known)}" if known else "only records, passages and messages have fields"
+                if isinstance(value.type, ListOf):
+                    otherwise = "its items may: `each` goes over them, `count` and `take` are called with the list"
                 help = self.context.suggestion(name.text, known, otherwise)
                 message = f"`{shown(value.type)}` has no field `{name.text}`"
                 about = f"{self.unit.source.name}:{message}"

@@ -225,6 +225,7 @@ _ELSEWHERE = {
     **dict.fromkeys(("async", "await", "parallel"), "calls that do not need each other run at once by themselves"),
     **dict.fromkeys(("yield", "emit"), "write `return stream value`"),
     **dict.fromkeys(("break", "continue"), "a loop ends by its `until`, and a pipeline by `return`"),
+    **dict.fromkeys(("environ", "getenv"), 'a value from outside comes by `env("NAME")`'),
     "pass": "a block may be empty",
     "timeout": "write `value within 2 s`",
     "then": "a block stands in `{ }`",
@@ -305,6 +306,16 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     ),
     (lambda s: s.ends and s.behind in BEFORE_A_VALUE, "put the value on this line"),
     (lambda s: s.ends and "LBRACE" in s.accepted, "put `{` at the end of this line"),
+    (
+        lambda s: s.kind in ("DOT", "LSQB") and s.accepted == {"EQUAL"} and s.declares == "PIPELINE",
+        "a name is bound as a whole, and a list grows by `name = name + [value]`",
+    ),
+    (lambda s: s.kind == "COMMA" and s.accepted == {"IN"}, "`each` names one item: `each name in list`"),
+    (lambda s: (s.kind, s.earlier) == ("LPAR", "DOT"), "there are no methods: `name(value)` calls a component"),
+    (
+        lambda s: s.kind in ("DOT", "LPAR") and s.accepted >= {"AT_MOST", "NAME"},
+        "an objective names a quantile and a metric: `slo p999 latency <= 8 s`",
+    ),
     (lambda s: s.kind == "NUMBER" and s.accepted >= {"LBRACE", "TILDE"}, "an expected share stands behind `~`"),
     (
         lambda s: s.kind in ("AND", "OR") and s.behind == "NUMBER" and s.earlier == "TILDE",
@@ -353,7 +364,6 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     (lambda s: s.kind in _BEGIN_A_VALUE and "COMMA" in s.accepted, "put `,` between the two"),
     (lambda s: s.kind == "PEAK", "a peak stands behind its rate: `load 2 rps peak 3 rps`"),
     (lambda s: "LBRACE" in s.accepted, "a block stands in `{ }`"),
-    (lambda s: (s.kind, s.earlier) == ("LPAR", "DOT"), "there are no methods: `name(value)` calls a component"),
     (lambda s: "_NL" in s.accepted, "end the line before this, or delete it"),
 )
 

@@ -100,6 +100,14 @@ HELPS = {
         "if u == slow { return q }\nreturn q",
         'a class is compared by its name in quotes: `"slow"`',
     ),
+    "a field of a list": (
+        "return search(q).text",
+        "its items may: `each` goes over them, `count` and `take` are called with the list",
+    ),
+    "rounds with a unit": (
+        "x = q\nrepeat up to 3 times { x = f(x) }\nreturn x",
+        "delete it: a whole number has no unit",
+    ),
     "a base that nobody can call": ("return base2(q)", "declare it: `component base2(…) -> … = …`"),
     "swapped arguments of a function": (
         "x = take(5, search(q))\nreturn answer(q, x)",
@@ -178,6 +186,24 @@ def test_a_type_s_own_name_is_never_what_was_meant(tmp_path: Path, monkeypatch: 
     helps = [item.help for item in check_files([Path("a.rag")]).found if item.code == "E0210"]
     assert helps[0].startswith("declare it with `type`")
     assert helps[1] == "did you mean `record`?"
+
+
+@pytest.mark.parametrize(
+    ("written", "help"),
+    [
+        ("str", "write `text`"),
+        ("Integer", "write `number`"),
+        ("boolean", "write `bool`"),
+        ("List", "a list type is its item's in brackets: `[text]`"),
+        ("dict", "a record type names its parts: `(name: text, sure: bool)`"),
+        ("Class", "did you mean `class`?"),
+        ("any", "declare it with `type`, or use one of `text`, `number`, `bool`, `vector`, `message`, `passage`"),
+    ],
+)
+def test_a_type_of_another_language_is_told_what_it_is_called_here(written: str, help: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.rag"
+    path.write_text(f'component c(q: {written}) -> text = python("m:c")\n')
+    assert [item.help for item in check_files([path]).found if item.code == "E0210"] == [help]
 
 
 SETTINGS = {
