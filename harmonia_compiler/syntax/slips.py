@@ -271,6 +271,14 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
         "say its type, or in a record its value: `name: …`",
     ),
     (lambda s: s.kind == "STREAM", "write `return stream value`"),
+    (
+        lambda s: s.kind == "EACH" and s.behind in ("NAME", "TEXT", "RPAR", "RSQB"),
+        "the value of an item stands last: `each name in list: value`",
+    ),
+    (
+        lambda s: s.kind == "EACH" and s.behind in ("PLUS", "COMPARISON", "AT_MOST", "AND", "OR", "NOT"),
+        "put it in `( )`, or bind it to a name before",
+    ),
     (lambda s: s.kind == "EACH", "a value is used by binding it: `name = each …`, or by `return`"),
     (
         lambda s: not s.behind and (s.kind, s.after) == ("NAME", "EQUAL"),
@@ -344,12 +352,12 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     (lambda s: s.kind in ("VBAR", "OR") and s.behind in ("NAME", "TEXT", "RSQB", "RPAR"), _TYPES),
     (lambda s: s.behind == "VBAR", _TYPES),
     (lambda s: s.kind == "LBRACE" and ("CLASS" in s.accepted or s.declares == "TYPE"), "a record stands in `( )`"),
-    (lambda s: s.kind == "COLON" and s.accepted >= {"WITHIN", "_NL"}, _RECORD),
+    (lambda s: s.kind == "COLON" and s.behind == "NAME" and s.earlier in BEFORE_A_VALUE, _RECORD),
     (lambda s: s.kind == "LBRACE" and "LSQB" in s.accepted and s.behind not in ("IF", "ELIF", "ELSE"), _RECORD),
     (lambda s: s.kind == "LBRACE" and s.accepted == {"EQUAL"}, "what it does stands behind `=`: `= kind(settings)`"),
     (lambda s: s.kind == "LBRACE" and s.declares == "COMPONENT", "settings stand in `( )`"),
     (
-        lambda s: s.kind == "_ARROW" and s.accepted <= {"LPAR", "EQUAL"},
+        lambda s: s.kind == "_ARROW" and "LPAR" in s.accepted and "COMPARISON" not in s.accepted,
         "ports stand in `( )`, even where there are none",
     ),
     (lambda s: s.accepted == {"LPAR"}, "settings stand in `( )`, even where there are none"),
