@@ -1,5 +1,6 @@
 """`harmoniac graph`: draws pipelines after the passes, as the planner sees them."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.contract.inventory import load_inventory
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed, nearest, suggestion
-from harmonia_compiler.flow.demand import demand
+from harmonia_compiler.flow.demand import Demand, demand
 from harmonia_compiler.flow.draw import dot, mermaid
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.passes.registry import PASSES, optimise
@@ -79,11 +80,23 @@ def command(
     if form == "text":
         click.echo("\n".join(map(show_flow, flows)), nl=False)
         return
+    demands = [demand(application, flow, takes=takes) for flow in flows]
     pictures = [
-        picture(flow, application, demand(application, flow, takes=takes), f"p{number}")
-        for number, flow in enumerate(flows)
+        picture(flow, application, found, f"p{number}")
+        for number, (flow, found) in enumerate(zip(flows, demands, strict=True))
     ]
     click.echo({"mermaid": mermaid, "dot": dot}[form](pictures), nl=False)
+    for sentence in _untrue(demands):
+        click.echo(sentence, err=True)
+
+
+def _untrue(demands: Sequence[Demand]) -> Iterator[str]:
+    """What is drawn and does not hold exactly, as `plan` says it."""
+    if estimated := [each.pipeline for each in demands if not each.exact]:
+        yield f"Visits are estimated for: {', '.join(estimated)}. There are too many branches for exact probabilities."
+    for one in dict.fromkeys(missed for each in demands for missed in each.missed):
+        line = one.at.source.position(one.at.start)[0]
+        yield f"{one.at.source.name}:{line} says ~ {one.said:.3g}, and what else is said leaves {one.found:.3g}."
 
 
 def _chosen(application: Application, name: str | None) -> tuple[Flow, ...]:

@@ -198,3 +198,28 @@ def test_a_broken_file_is_reported_and_not_drawn(tmp_path: Path, capsys: pytest.
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "error[E02" in shown.err
+
+
+def test_what_is_drawn_and_does_not_hold_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "apart.rag"
+    source.write_text(
+        """
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 9)
+component one(q: text) -> bool = small("one {q}")
+component other(q: text) -> bool = small("other {q}")
+component mend(q: text) -> text = small("mend {q}")
+pipeline p(q: text ~ 9 tokens) -> text {
+    y = q
+    m = one(q)
+    n = other(q)
+    if m ~ 0.3 { y = mend(y) }
+    if n ~ 0.4 { y = mend(y) }
+    if m and n ~ 0.5 { y = mend(y) }
+    return y
+}
+"""
+    )
+    assert run(["graph", str(source)]) == FINE
+    assert f"{source}:12 says ~ 0.5, and what else is said leaves 0.12.\n" in capsys.readouterr().err
+    assert run(["graph", CORRECTIVE]) == FINE
+    assert not capsys.readouterr().err
