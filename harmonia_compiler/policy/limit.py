@@ -23,9 +23,12 @@ than up: one too many makes others late, one too few is missed once.
 Where it is reached all the time, nothing would vary and nothing could be learned. So it *swings*: for two generations a
 little above its middle, for two a little below.
 
-Where nearly all are late, each further one that its work made late takes it down, and each that has time left takes it
-up: it may be the engines that were slow for a while, and as soon as they are not, all may come in again. Until then it
-does not fall far below the number at which requests were in time last.
+Where most are late, few end just before their promise, and what is compared instead is who is in time (`growing.py`).
+If more of them are where fewer are at work, by a percent for a percent, each further one that its work made late takes
+the limit down, and each that has time left takes it up: it may be the engines that were slow for a while, and as soon
+as they are not, all may come in again. Until then it does not fall far below the number at which requests were in time
+last. If not, they are late whatever one does, as where a promise is shorter than most of the work, and it goes up.
+Before anything was compared it comes down, as is right where there are too many; how that turns out is compared.
 """
 
 import math
@@ -106,7 +109,8 @@ class Limit:
         self._remember(at_work, part)
         if part < 1.0 or worked >= JUST_BEFORE:
             # Of who was given up while it waited it is not known how long it would have worked.
-            self.growing.ended(met, left, worked, tells=tally.ended < FEWEST or tally.in_time > TELLS)
+            tells, limited = tally.ended < FEWEST or tally.in_time > TELLS, self._middle < math.inf
+            self.growing.ended(met, left, worked, in_time=part < 1.0, tells=tells, limited=limited)
         tally.add(part, worked, at_work)
         if tally.ended >= FEWEST:
             self._move(tally, at_work, self._worth(tally, part, worked), is_near=is_near)
@@ -145,6 +149,9 @@ class Limit:
     def _worth(self, tally: Tally, part: float, worked: float) -> float:
         """What one more is worth where a request has ended so, from 1 for a whole one down to -1."""
         share, nearly = tally.in_time, tally.just_in_time
+        if share < MANY and self.growing.by(1.0) + self.growing.fewer(share) < 1.0:
+            # They are late whatever one does.
+            return 1.0
         if share < MANY:
             # So far beyond what can be in time, those that end just before it are no measure; nor are those that are
             # late because they waited.

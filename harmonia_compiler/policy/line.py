@@ -44,7 +44,7 @@ class QueueFull(Exception):
 
 
 class GivenUp(Exception):
-    """The request of a call would be late, whatever a replica made of it."""
+    """The request of a call would be late in all likelihood, though a replica took it now."""
 
 
 @dataclass(slots=True)
@@ -124,7 +124,7 @@ class Line(Generic[Ticket]):
     def next(self, now: float) -> tuple[Ticket, Endpoint | None] | None:
         """The call that goes next and the replica that takes it, if there is one with room.
 
-        None in its place says that the call is hopeless: whatever a replica made of it would come too late.
+        None in its place says that the call is hopeless: its request would be late in all likelihood.
         """
         first = self.waiting.first()
         if first is None:

@@ -30,7 +30,7 @@ class Parts:
 #: What each does, by its name.
 PARTS = {
     "admission": "refuse a request that would be answered too late, as it comes or after it has waited at the door",
-    "shedding": "give a call up when its turn comes where its request is late in any case",
+    "shedding": "give a call up when its turn comes where its request is late in all likelihood",
     "slack": "let the call with the least slack go first",
     "routing": "give a call to the replica that should be done soonest, and not to each in turn",
     "affinity": "give calls that begin alike to the same replica, which has that at hand",

@@ -9,9 +9,9 @@ the first piece, it is the lesser of the two. Three parts, each of which can be 
   that it works before it is there. What a request would miss also without a wait is no reason to refuse it: nobody else
   would be helped, and what was learned wrongly would keep everybody out for good. Where as many are worked on as may
   be, it may wait at the door until one ends (`door.py`).
-- *shedding*: a call whose turn has come, and whose request is late in any case, is handed back.
-- *slack*: the least slack goes first, divided by the weight of the request's class. Since arrival counts as well, who
-  waits comes nearer to its turn with time.
+- *shedding*: a call whose turn has come, and whose request is late in all likelihood (`LIKELY`), is handed back.
+- *slack*: the least slack goes first, divided by the weight of the request's class, or times it where none is left.
+  Since arrival counts as well, who waits comes nearer to its turn with time.
 
 Owned by one driver, the gateway or the simulator, who tells the time and what happens to each call.
 """
@@ -187,7 +187,9 @@ class Schedule:
                 hopeless_at = journey.arrived_s + slack_s
         if promise.first_s is not None and journey.first_worked_s is None:
             slack_s = min(slack_s, promise.first_s - leg.ahead.first.at(LIKELY))
-        order = journey.arrived_s + slack_s / promise.weight if self.parts.slack else 0.0
+        # Who is late in all likelihood is so many times more urgent, and not less.
+        weight = promise.weight if slack_s > 0.0 else 1.0 / promise.weight
+        order = journey.arrived_s + slack_s / weight if self.parts.slack else 0.0
         return Standing(order, hopeless_at, promise.deadline_s is not None, beginning, journey.number)
 
     def works(self, leg: Leg, now: float) -> None:

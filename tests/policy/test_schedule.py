@@ -261,6 +261,15 @@ def test_the_least_slack_goes_first() -> None:
     assert standing_order(schedule, Promise(9.0, first_s=1.0), 0.0) < standing_order(schedule, Promise(3.0), 0.0)
 
 
+@pytest.mark.parametrize("within_s", [10.0, 0.5])
+def test_a_greater_weight_goes_first_also_where_no_slack_is_left(within_s: float) -> None:
+    schedule = made()
+    for number in range(50):
+        serve(schedule, 10.0 * number, 0.1, 2.0)
+    heavy, light = (standing_order(schedule, Promise(within_s, weight=weight), 1e4) for weight in (4.0, 1.0))
+    assert heavy < light
+
+
 def test_who_was_promised_nothing_comes_to_its_turn_with_time() -> None:
     schedule = made()
     waits = standing_order(schedule, Promise(), 0.0)
