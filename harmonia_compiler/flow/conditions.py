@@ -18,8 +18,8 @@ from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.apart import apart, of_classes
 from harmonia_compiler.flow.arms import OfArm, is_unheard
 from harmonia_compiler.flow.asked import Asked, Test
-from harmonia_compiler.flow.expand import Expanded
-from harmonia_compiler.flow.functions import Functions
+from harmonia_compiler.flow.expand import Expanded, Several
+from harmonia_compiler.flow.functions import Functions, Word
 from harmonia_compiler.flow.graph import Written
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes, TooManyError
 from harmonia_compiler.flow.questions import Place, Questions, place_of
@@ -85,6 +85,16 @@ class Conditions:
             self._has_begun = True
             self._begin()
         return self._functions.found(Asked(condition), self._functions.word(position), guard)
+
+    @property
+    def places(self) -> Mapping[int, Place]:
+        """Of each outcome of a value, which value it is of."""
+        return self._functions.places
+
+    def is_last(self, rounds: Several, guard: int) -> int:
+        """When one of some rounds that are left together is the last, where the guard is."""
+        word = Word(rounds.share, rounds.guessed, is_silent=rounds.guessed)
+        return self._functions.found(Asked(rounds.test), word, guard)
 
     def _begin(self) -> None:
         """Take what is said, one share of each test for all requests; where that is not so, tell the value apart."""

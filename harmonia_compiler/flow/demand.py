@@ -163,6 +163,7 @@ def demand(
         expanded, late = with_lateness(expanded, course, takes)
         ways = late_ways(expanded, course(expanded), takes)
     likely, sizes, items = _likely(expanded, application, kinds, bounds)
+    expanded = replace(expanded, rounds=likely.rounds)
     if ways is None:
         ways = tuple(map(Way, likely.paths))
     found = Demand(

@@ -78,6 +78,20 @@ class Limited(msgspec.Struct, frozen=True):
     choice: int | None
 
 
+class Several(msgspec.Struct, frozen=True):
+    """So many rounds of a loop that are left together in one `copy`, behind those in the copies `before`.
+
+    `test` is the node that says whether a round is the last, which `share` of them are, said or `guessed`.
+    """
+
+    copy: int
+    before: tuple[int, ...]
+    test: int
+    rounds: int
+    share: float
+    guessed: bool
+
+
 class Expanded(msgspec.Struct, frozen=True):
     """A flow without blocks and, for each of its nodes, what it is.
 
@@ -86,7 +100,8 @@ class Expanded(msgspec.Struct, frozen=True):
     the innermost scope that it is in: a position in `items`, 0 being none. `limited` is what has a time,
     what is inside of another before that. `copies[i]` is in which copy of a body node i is, and `around` says of each
     copy which one it is inside of, -1 of the first; `tests` are, for a copy that is a round of a loop, the nodes that
-    ask in each round before it whether that was the last. `unasked` would ask it in rounds that are the last anyway.
+    ask in each round before it whether that was the last. `unasked` would ask it in rounds that are the last anyway;
+    `several` are the rounds that are not told apart, what is inside of another before that.
     """
 
     flow: Flow
@@ -99,6 +114,7 @@ class Expanded(msgspec.Struct, frozen=True):
     tests: tuple[tuple[int, ...], ...]
     unasked: tuple[int, ...] = ()
     limited: tuple[Limited, ...] = ()
+    several: tuple[Several, ...] = ()
 
 
 def expand(flow: Flow, most: int = MOST_NODES) -> Expanded:
@@ -181,6 +197,7 @@ class _Expansion:
         self._unasked: list[int] = []
         self._items: list[Scope] = [Scope(0, -1, -1)]
         self._limited: list[Limited] = []
+        self._several: list[Several] = []
 
     def run(self) -> Expanded:
         """Bodies within bodies, without recursion, since they may be nested deeply."""
@@ -207,6 +224,7 @@ class _Expansion:
             tuple(self._tests),
             tuple(self._unasked),
             tuple(self._limited),
+            tuple(self._several),
         )
 
     def _append(self, node: Node, position: int, frame: _Frame) -> int:
@@ -248,27 +266,36 @@ class _Expansion:
     ) -> "Generator[_Frame, tuple[int, ...], _Loop]":
         last = last_share(self._flow, node)
         unrolled = _told_apart(last, loop.limit, self._apart)
-        given, rounds = loop.inputs, list[tuple[int, ...]]()
+        found = _Loop((), last, node.guessed or node.share is None, node.written)
+        given, rounds, copies = loop.inputs, list[tuple[int, ...]](), list[int]()
         for number in range(unrolled + (unrolled < loop.limit and last < 1.0)):
             times = likely_rounds(last, loop.limit - unrolled) if number == unrolled else 1.0
             inside = replace(frame, body=loop.block, arguments=given, rounds=frame.rounds * times)
             inside = replace(inside, tests=tuple(each[0] for each in rounds))
+            copies.append(len(self._around))
             results = yield inside
             if times > 1.0:
-                results = self._all_read(results, loop, position, inside)
+                *before, copy = copies
+                results = self._all_read(results, found, loop.carried, position, replace(inside, copy=copy))
+                many = loop.limit - unrolled
+                self._several.append(Several(copy, tuple(before), results[0], many, last, found.guessed))
             rounds.append(results)
             given = (*results[1 : 1 + loop.carried], *given[loop.carried :])
         if len(rounds) == loop.limit:
             self._unasked.append(rounds[-1][0])
-        return _Loop(tuple(rounds), last, node.guessed or node.share is None, node.written)
+        return replace(found, rounds=tuple(rounds))
 
-    def _all_read(self, results: tuple[int, ...], loop: Repeat, position: int, frame: _Frame) -> tuple[int, ...]:
-        """Results that bring with them the test and what a next round reads, as if each of several had one.
+    def _all_read(
+        self, results: tuple[int, ...], loop: "_Loop", carried: int, position: int, frame: _Frame
+    ) -> tuple[int, ...]:
+        """Results that bring with them the test and, of rounds that go on, what a next one reads.
 
-        Of the last of them that is too much, by one round at most.
+        Where it is the limit that ends them, that is too much of the last of them.
         """
-        read = MakeList(tuple(dict.fromkeys(results[: 1 + loop.carried])))
-        followed = self._append(Node(read, ListOf(None)), position, frame)
+        read = MakeList(tuple(dict.fromkeys(results[1 : 1 + carried])))
+        goes_on = Select(results[0], results[0], self._append(Node(read, ListOf(None)), position, frame))
+        choice = Node(goes_on, ListOf(None), None, loop.share, loop.guessed, loop.written)
+        followed = self._append(choice, position, frame)
         later = (
             self._append(replace(self._nodes[at], operation=After(followed, at), share=None, arm=None), position, frame)
             for at in results[1:]

@@ -21,6 +21,7 @@ from harmonia_compiler.flow.arms import OfArm, with_arms, without_arms
 from harmonia_compiler.flow.asked import Test
 from harmonia_compiler.flow.conditions import Conditions, Missed
 from harmonia_compiler.flow.expand import Expanded, scopes_around
+from harmonia_compiler.flow.geometric import Rounds
 from harmonia_compiler.flow.graph import EVEN, Node
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes, SpentError, Steps, TooManyError
 from harmonia_compiler.flow.questions import Place, Questions
@@ -62,6 +63,7 @@ class Guards(msgspec.Struct, frozen=True):
     `Select`, that of `then` once it is demanded. `paths` are the calls that requests send together, for
     any item, the most likely first; of more than MOST_PATHS the least likely count as one that sends what
     either does. In a flow of very many branches, who sends a rare call is taken to send all that are less rare.
+    `rounds` are those of the expanded flow, by how often a round that is left together with others is the last.
     Where not `exact`, the flow branches beyond the bounds and the figures are estimates: each condition that is made of
     many others counts as one of its own, which holds as often as is said. Where that is too much as well, each branch
     is an outcome of its own but for those around it that ask about the same values, and demands from several places
@@ -74,6 +76,7 @@ class Guards(msgspec.Struct, frozen=True):
     taken: dict[int, float]
     paths: tuple[Path, ...]
     exact: bool
+    rounds: tuple[float, ...] = ()
     likely: Mapping[Place, Mapping[Test, float]] = msgspec.field(default_factory=dict)
     arms: Mapping[int, OfArm] = msgspec.field(default_factory=dict)
     missed: tuple[Missed, ...] = ()
@@ -146,6 +149,7 @@ class _Joint:
         self._expanded = expanded
         self._items = items
         self._outcomes = Outcomes(limit, steps)
+        self._questions = questions
         self._conditions = Conditions(expanded, questions, self._outcomes, limit)
         self._wanted = [FALSE] * len(expanded.flow.nodes)
         # For each node, when it is demanded from where, by the scope of what demands it.
@@ -160,7 +164,7 @@ class _Joint:
         nodes, outcomes, wanted = self._expanded.flow.nodes, self._outcomes, self._wanted
         result = self._expanded.flow.result
         self._demands[result][0] = TRUE
-        taken: dict[int, float] = {}
+        chosen: dict[int, int] = {}
         fallen: dict[int, int] = {}
         for position in range(result, -1, -1):
             guard, operation = self._guard(position), nodes[position].operation
@@ -180,12 +184,15 @@ class _Joint:
             self._want(operation.otherwise, without, position)
             if position in told_apart:
                 fallen[position] = without
-            likely = outcomes.probability(guard)
-            taken[position] = outcomes.probability(with_then) / likely if likely else 0.0
-        demanded = tuple(outcomes.probability(guard) for guard in wanted)
-        paths, conditions = self._paths(demanded, fallen), self._conditions
+            chosen[position] = with_then
+        conditions = self._conditions
         told, arms, missed = conditions.likely(), conditions.arms(), conditions.missed()
-        return Guards(demanded, taken, paths, exact, likely=told, arms=arms, missed=missed)
+        rounds = Rounds(self._expanded, outcomes, conditions, wanted)
+        rounds.look(self._questions)
+        demanded = tuple(rounds.likely(at, guard) for at, guard in enumerate(wanted))
+        taken = {at: rounds.likely(at, then) / demanded[at] if demanded[at] else 0.0 for at, then in chosen.items()}
+        paths, exact = self._paths(demanded, fallen), exact and rounds.are_alike
+        return Guards(demanded, taken, paths, exact, rounds.runs(), likely=told, arms=arms, missed=missed)
 
     def _paths(self, demanded: Sequence[float], fallen: Mapping[int, int]) -> tuple[Path, ...]:
         outcomes = self._outcomes
@@ -302,6 +309,7 @@ def _estimate(expanded: Expanded, questions: Questions, items: Sequence[float], 
         taken,
         _nested({at: min(1.0, one) for at, one in zip(sent, any_of, strict=True)}),
         exact=False,
+        rounds=expanded.rounds,
         likely={} if conditions is None else conditions.likely(),
         arms=arms,
     )

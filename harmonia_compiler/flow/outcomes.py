@@ -6,13 +6,22 @@ ones: a guard that grows inwards, branch by branch, then grows by one node each.
 """
 
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from functools import reduce
 from itertools import product
+from operator import or_
 
 FALSE = 0
 TRUE = 1
 
 _Triple = tuple[int, int, int]
+
+#: Functions of which one alone is true, and what requests weigh of which each is.
+Weight = tuple[tuple[int, float], ...]
+
+#: What is left of weights, by their numbers, and of a function.
+_Left = tuple[tuple[int, Weight], ...]
+_State = tuple[int, _Left]
 
 #: How many outcomes, nodes, and entries of both kinds there are.
 Mark = tuple[int, int, int, int]
@@ -55,6 +64,7 @@ class Outcomes:
         self._shares: list[float] = []
         self._nodes: dict[_Triple, int] = {}
         self._chosen: dict[_Triple, int] = {}
+        self._means: dict[_State, float] = {}
 
     def outcome(self, share: float) -> int:
         """A new outcome that is true with this probability."""
@@ -177,6 +187,72 @@ class Outcomes:
             reached[high] = reached.get(high, 0.0) + likely * self._shares[level]
             reached[low] = reached.get(low, 0.0) + likely * (1.0 - self._shares[level])
         return found
+
+    def gathered(self, known: list[int], of: Callable[[int], int]) -> list[int]:
+        """For each function the bits of all levels that it rests on; those `known` stay as they are."""
+        for node in range(len(known), len(self._level)):
+            known.append(known[self._low[node]] | known[self._high[node]] | of(self._level[node]))
+        return known
+
+    def expected(self, function: int, weights: Mapping[int, Weight], rests_on: Sequence[int], steps: Steps) -> float:
+        """How likely the function is where requests have weights, each of which comes to 1 by itself.
+
+        `rests_on` says of each function, as bits, of which weights it rests on outcomes, and so do weights on others.
+        Iterative, since flows may be deep.
+        """
+        (wanted, first), agenda = self._weighed(function, tuple(weights.items()), weights, rests_on), list[_State]()
+        agenda.append(wanted)
+        while agenda:
+            state = agenda[-1]
+            steps.take(1 + len(state[1]))
+            if self._mean(state) is not None:
+                agenda.pop()
+                continue
+            level = max(self._level[one] for one in (state[0], *(part for _, each in state[1] for part, _ in each)))
+            total, unknown = 0.0, list[_State]()
+            for sides, share in ((self._low, 1.0 - self._shares[level]), (self._high, self._shares[level])):
+                side, factor = self._weighed(*self._on(sides, level, state), weights, rests_on)
+                if (mean := self._mean(side)) is None:
+                    unknown.append(side)
+                else:
+                    total += share * factor * mean
+            if unknown:
+                agenda += unknown
+            else:
+                self._means[state] = total
+                agenda.pop()
+        return first * (self._mean(wanted) or 0.0)
+
+    def _on(self, sides: Sequence[int], level: int, state: _State) -> _State:
+        """What is left of a function and weights on one side of a level."""
+
+        def side(one: int) -> int:
+            return sides[one] if self._level[one] == level else one
+
+        return side(state[0]), tuple(
+            (number, tuple((side(part), weight) for part, weight in each)) for number, each in state[1]
+        )
+
+    def _weighed(
+        self, function: int, left: _Left, weights: Mapping[int, Weight], rests_on: Sequence[int]
+    ) -> tuple[_State, float]:
+        """The same without weights that are settled, which come to a factor, and those that make no difference."""
+        factor, begun = 1.0, list[tuple[int, Weight]]()
+        asked = rests_on[function]
+        for number, each in left:
+            settled = next((weight for part, weight in each if part == TRUE), None)
+            if settled is not None:
+                factor *= settled
+                continue
+            begun.append((number, each))
+            if each != weights[number]:
+                asked |= reduce(or_, (rests_on[part] for part, _ in each))
+        kept = ((number, each) for number, each in begun if each != weights[number] or asked >> number & 1)
+        return (function, tuple(kept)), factor
+
+    def _mean(self, state: _State) -> float | None:
+        function, left = state
+        return self._probability[function] if function == FALSE or not left else self._means.get(state)
 
     def _below(self, function: int) -> set[int]:
         """The nodes of a function, but for FALSE and TRUE."""

@@ -1,0 +1,134 @@
+"""Rounds that are left together: as many of each call as there are, and what comes of the last of them.
+
+A loop of n rounds that each end it in a share of the requests is summed up round by round here.
+"""
+
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import pytest
+
+from harmonia_compiler.check.files import check_files
+from harmonia_compiler.flow import expand
+from harmonia_compiler.flow.demand import Demand, demand
+from harmonia_compiler.flow.passes.registry import optimise
+
+HEAD = """
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 64)
+component sorry(q: text) -> text = small("sorry {q}")
+component done(q: text) -> text = small("done {q}")
+component late(q: text) -> text = small("late {q}")
+"""
+
+
+class Loop(NamedTuple):
+    """Inside of the one before: its limit, how often a round returns, how often others end it, and its call."""
+
+    limit: int
+    returns: float
+    ends: float
+    call: int
+
+
+def loops(seed: int) -> list[Loop]:
+    random = Random(seed)
+    return [
+        Loop(random.randint(3, 12), random.choice([0.0, 0.02, 0.1]), random.choice([0.05, 0.2, 0.5]), depth)
+        for depth in range(random.randint(1, 3))
+    ]
+
+
+def text(nested: list[Loop]) -> str:
+    lines = [HEAD]
+    for *_, call in nested:
+        lines += [
+            f'component w{call}(q: text) -> text = small("{{q}} {call}")',
+            f'component b{call}(q: text) -> bool = small("{{q}} b{call}")',
+            f'component c{call}(q: text) -> bool = small("{{q}} c{call}")',
+        ]
+    lines += ["pipeline p(q: text ~ 9 tokens) -> text {", "    y = q"]
+    for limit, returns, _, call in nested:
+        lines += [f"    repeat up to {limit} {{", f"    y = w{call}(y)"]
+        if returns:
+            lines.append(f"    if b{call}(y) ~ {returns} {{ return sorry(q) }}")
+    for _, _, ends, call in reversed(nested):
+        lines += [f"    ok{call} = c{call}(y)", f"    }} until ok{call} ~ {ends}"]
+    return "\n".join((*lines, "    if ok0 { return done(y) }", "    return late(y)", "}"))
+
+
+def came(nested: list[Loop]) -> tuple[dict[str, float], float, float]:
+    """How often each call of a loop is made, how often it returns, and how often its last round is one that ends it."""
+    limit, returns, ends, call = nested[0]
+    inner, inside = (came(nested[1:])[:2]) if nested[1:] else (dict[str, float](), 0.0)
+    found, reached, returned, ended = dict[str, float](), 1.0, 0.0, 0.0
+    for _ in range(limit):
+        goes_on = reached * (1.0 - returns)
+        found[f"w{call}"] = found.get(f"w{call}", 0.0) + reached
+        for name, often in inner.items():
+            found[name] = found.get(name, 0.0) + goes_on * often
+        returned += reached * returns + goes_on * inside
+        reached = goes_on * (1.0 - inside)
+        ended += reached * ends
+        reached *= 1.0 - ends
+    return found, returned, ended
+
+
+def planned(source: str, folder: Path) -> Demand:
+    path = folder / "p.rag"
+    path.write_text(source)
+    application = check_files([path]).application
+    assert application is not None
+    application = optimise(application)
+    return demand(application, application.flows[0])
+
+
+def agrees(seed: int, folder: Path) -> None:
+    nested = loops(seed)
+    found = planned(text(nested), folder)
+    visits, returned, ended = came(nested)
+    visits |= {"sorry": returned, "done": ended, "late": 1.0 - returned - ended}
+    made = {name: found.visits.get(name, 0.0) for name in visits}
+    assert made == pytest.approx(visits, abs=1e-6), f"seed {seed}\n{text(nested)}"
+    assert found.exact, f"seed {seed}\n{text(nested)}"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_comes_of_rounds_is_as_if_each_was_told_apart(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expand, "NEGLIGIBLE", 1e-12)
+    monkeypatch.setattr(expand, "_ROUNDS", (1 + seed % 2,))
+    agrees(seed, tmp_path)
+
+
+def test_what_a_round_asks_of_the_one_before_makes_figures_estimates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expand, "_ROUNDS", (1,))
+    source = """
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 64)
+component grade(q: text) -> bool = small("{q}")
+component mend(q: text) -> text = small("mend {q}")
+pipeline p(q: text ~ 9 tokens) -> text {
+    y = q
+    good = grade(y)
+    repeat up to 5 {
+        if good ~ 0.4 { return y }
+        y = mend(y)
+        good = grade(y)
+    }
+    return y
+}
+"""
+    assert not planned(source, tmp_path).exact
+    monkeypatch.setattr(expand, "_ROUNDS", (5,))
+    assert planned(source, tmp_path).exact
+
+
+@pytest.mark.slow
+def test_of_many_more_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expand, "NEGLIGIBLE", 1e-12)
+    for seed in range(1_000, 1_300):
+        monkeypatch.setattr(expand, "_ROUNDS", (1 + seed % 2,))
+        agrees(seed, tmp_path)
