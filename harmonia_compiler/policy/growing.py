@@ -30,7 +30,7 @@ APART = 0.3
 #: So much of what was compared is remembered, in squares of differences, and so much stands for the usual growth.
 REMEMBERED, BEFOREHAND, USUAL = 30.0, 5.0, 0.6
 #: The same of the odds of being in time, which fall by so many percent for one percent more at work.
-ODDS_BEFOREHAND, USUAL_ODDS = 0.3, 4.0
+ODDS_BEFOREHAND, USUAL_ODDS = 1.0, 4.0
 #: As growing by more percent than this, for one percent more at work, no requests are taken.
 MOST = 0.8
 #: Of those that were cut off it is not known how long they would have taken: less is seen of growth by their part.

@@ -13,6 +13,7 @@ from harmonia_compiler.contract.types import Text
 from harmonia_compiler.policy.certain import certain_calls
 from harmonia_compiler.policy.events import Send
 from harmonia_compiler.policy.line import Line
+from harmonia_compiler.policy.lookahead import START
 from harmonia_compiler.policy.parts import NONE, Parts
 from harmonia_compiler.policy.pipeline import UNPROMISED_S, Promise, promise_of
 from harmonia_compiler.policy.schedule import LIKELY, Hopeless, Schedule, Stopped
@@ -89,6 +90,21 @@ def test_a_call_that_was_cut_off_had_its_place_as_well() -> None:
     schedule.end(journey, 3000.0, "late")
     assert before < 1.0
     assert schedule.lines["say"].seconds_for(1.0) == pytest.approx(20.0, rel=0.1)
+
+
+def test_of_who_was_late_without_an_answer_it_is_learned_that_more_lay_ahead() -> None:
+    schedule = made()
+    for number in range(50):
+        serve(schedule, 100.0 * number, 0.1, 2.0)
+    before = schedule.pipeline(PROGRAM).lookahead.at(START).whole.at(0.9)
+    for number in range(200):
+        at = 2e5 + 100.0 * number
+        journey = schedule.arrive(PROGRAM, Promise(), at)
+        leg = schedule.ask(journey, SAY, at)
+        schedule.works(leg, at)
+        schedule.ends(leg, at + 9.0)
+        schedule.end(journey, at + 9.0, "late")
+    assert schedule.pipeline(PROGRAM).lookahead.at(START).whole.at(0.9) > before + 2.0
 
 
 def test_all_calls_of_a_request_have_its_number_and_who_came_later_a_greater_one() -> None:
