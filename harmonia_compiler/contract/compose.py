@@ -39,7 +39,8 @@ class ComposeSite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The `[compose]` table of a site profile.
 
     With the network `host` every process listens on 127.0.0.1 of the host itself, for hosts whose engine has no bridge.
-    Ports are counted up from `first_port`, which is the gateway's. Empty images are the ones that go with this release.
+    Ports are counted up from `first_port`, which is the gateway's where it is free at a first start. Empty images are
+    the ones that go with this release.
     Without a `milvus_image` the vector store is milvus-lite's server in the worker's image.
     `scale_out` more replicas an engine may come on top of the plan's. Without `cpuset` cores are a limit and no place.
     """

@@ -10,8 +10,7 @@ import pytest
 from harmonia_compiler.contract.bundle import Address
 from harmonia_compiler.contract.decision import fingerprint
 from harmonia_compiler.runtime.actuators.actuator import actuator_for
-from harmonia_compiler.runtime.actuators.compose import keeper as keeping
-from harmonia_compiler.runtime.actuators.compose import preparing
+from harmonia_compiler.runtime.actuators.compose import places, preparing
 from harmonia_compiler.runtime.actuators.compose.asking import Wish, ask
 from harmonia_compiler.runtime.actuators.compose.containers import life_of
 from harmonia_compiler.runtime.actuators.compose.counts import WISH
@@ -29,13 +28,30 @@ def test_a_gateway_that_is_given_a_free_port_has_none_of_a_replica(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written(quickstart, tmp_path / "bundle", "[compose]\nscale_out = 1\nfirst_port = 24100\n")
+    monkeypatch.setattr(places, "is_free", lambda _: False)
     monkeypatch.setattr(
-        keeping, "free_port", lambda taken: next(port for port in range(24101, 25000) if port not in taken)
+        places, "free_port", lambda taken: next(port for port in range(24101, 25000) if port not in taken)
     )
     keeper, run = part(tmp_path / "bundle", "", monkeypatch)
     keeper._prepare({})
-    assert keeper._address.port == 24101 + len(keeper._documents.here) > 24105
-    assert f"HARMONIA_PORT='{keeper._address.port}'" in (run.path / "compose.env").read_text()
+    assert keeper._places.address.port == 24101 + len(keeper._documents.here) > 24105
+    assert f"HARMONIA_PORT='{keeper._places.address.port}'" in (run.path / "compose.env").read_text()
+
+
+@pytest.mark.parametrize("network", ["bridge", "host"])
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_a_gateway_listens_on_the_sites_port_where_that_is_free(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, *, is_taken: bool
+) -> None:
+    written(quickstart, tmp_path / "bundle", f'[compose]\nfirst_port = 24100\nnetwork = "{network}"\n')
+    monkeypatch.setattr(places, "is_free", lambda port: port == 24100 and not is_taken)
+    monkeypatch.setattr(places, "free_port", lambda _: 24400)
+    for asked, port in ((None, 24400 if is_taken else 24100), (24500, 24500)):
+        keeper, run = part(tmp_path / "bundle", "", monkeypatch)
+        keeper._asked = rundir.Asked(asked)
+        keeper._prepare({})
+        assert keeper._places.address.port == port
+        assert f"HARMONIA_PORT='{port}'" in (run.path / "compose.env").read_text()
 
 
 @pytest.mark.parametrize("state", ["running", "exited", ""])
@@ -46,12 +62,12 @@ def test_a_gateway_keeps_its_port_where_it_is_taken_over_unless_it_is_gone_and_a
     written(quickstart, tmp_path / "bundle")
     taken = Taken(tmp_path / "bundle", "", tmp_path / "bin", monkeypatch)
     taken.run.write(rundir.ADDRESS, msgspec.json.encode(Address("127.0.0.1", 24300)))
-    monkeypatch.setattr(keeping, "is_free", lambda _: not is_taken)
-    monkeypatch.setattr(keeping, "free_port", lambda _: 24400)
+    monkeypatch.setattr(places, "is_free", lambda _: not is_taken)
+    monkeypatch.setattr(places, "free_port", lambda _: 24400)
     del taken.lives["gateway"]
     taken.lives |= {"gateway": inspected(state)} if state else {}
     taken.keeper._prepare({name: life_of(life) for name, life in taken.lives.items()})
-    assert taken.keeper._address.port == (24400 if state != "running" and is_taken else 24300)
+    assert taken.keeper._places.address.port == (24400 if state != "running" and is_taken else 24300)
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
@@ -128,7 +144,7 @@ def test_what_was_wished_of_another_plan_is_no_wish_of_this_one(
     written(quickstart, bundle, "[compose]\nscale_out = 1\n")
     _, run = part(bundle, "", monkeypatch)
     run.write(WISH, msgspec.json.encode(Wish("another", 37, {"minilm": 2})))
-    counts = part(bundle, "", monkeypatch)[0]._counts
-    assert "minilm-more-0" not in counts.wanted()
-    assert counts.answer(Wish(fingerprint(read_service(bundle)), 1, {"minilm": 2})).accepted
-    assert "minilm-more-0" in counts.wanted()
+    own = part(bundle, "", monkeypatch)[0]._counts
+    assert "minilm-more-0" not in own.wanted()
+    assert own.answer(Wish(fingerprint(read_service(bundle)), 1, {"minilm": 2})).accepted
+    assert "minilm-more-0" in own.wanted()

@@ -22,9 +22,7 @@ from pathlib import Path
 
 import msgspec
 
-from harmonia_compiler.contract.bundle import Address, Endpoint, Endpoints
 from harmonia_compiler.contract.decision import INSIDE
-from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.launch import Probe
 from harmonia_compiler.contract.readings import TOKEN
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
@@ -39,13 +37,13 @@ from harmonia_compiler.runtime.actuators.compose.containers import Life, life_of
 from harmonia_compiler.runtime.actuators.compose.counts import Counts
 from harmonia_compiler.runtime.actuators.compose.docker import ORDER_S, Docker, DockerFailed
 from harmonia_compiler.runtime.actuators.compose.engine import is_another
+from harmonia_compiler.runtime.actuators.compose.places import Places
 from harmonia_compiler.runtime.actuators.compose.reading import ComposeBundle, read_compose_bundle
 from harmonia_compiler.runtime.actuators.compose.watched import Watched
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
 from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, GRACE_S, HELD_BY_ANOTHER, STOPPED
 from harmonia_compiler.runtime.actuators.supervision.entering import enter
 from harmonia_compiler.runtime.actuators.supervision.placing import delay_s
-from harmonia_compiler.runtime.actuators.supervision.ports import LOOPBACK, free_port, is_free
 from harmonia_compiler.runtime.actuators.supervision.store import expected_of
 from harmonia_compiler.runtime.told import Told
 
@@ -83,8 +81,7 @@ class Keeper:
         self._asked_for, self._ask_at = 0, 0.0
         self._phase: Phase = "starting"
         self._failure: Failure | None = None
-        self._address = Address(LOOPBACK, 0)
-        self._endpoints = Endpoints((), 0)
+        self._places = Places(self._documents, run)
         self._away: dict[str, int] = {}
         self._tries: dict[str, int] = {}
         self._starting: subprocess.Popen[bytes] | None = None
@@ -163,36 +160,26 @@ class Keeper:
         """Put in place what the containers find on this host, and take over those that run already."""
         preparing.prepare_folders(self._bundle, self._documents)
         preparing.write_secrets(self._bundle, self._documents, os.environ)
-        inside = self._run.path / INSIDE
-        with contextlib.suppress(OSError, msgspec.MsgspecError):
-            self._endpoints = decode_document(read_regular(inside / rundir.ENDPOINTS, MOST_DOCUMENT_BYTES), Endpoints)
-        port = self._asked.port
+        self._places.recall()
         if not running:
             # Of a service of which nothing is there, nothing is taken over.
             self._was_up, self._made_at = False, self._told_at
         else:
             self._adopt(running)
-            with contextlib.suppress(OSError, msgspec.MsgspecError):
-                found = read_regular(self._run.path / rundir.ADDRESS, MOST_DOCUMENT_BYTES)
-                had = decode_document(found, Address).port
-                gateway = running.get(bundles.GATEWAY)
-                # Where its container is gone or has ended, somebody else may have it by now.
-                is_there = gateway is not None and not gateway.has_ended
-                port = port or (had if is_there or is_free(had) else None)
+        inside = self._run.path / INSIDE
         token = _token_of(inside)
         preparing.hand_over(inside, TOKEN, token)
         self._run.write(TOKEN, token)
         if self._front:
-            self._address = Address(LOOPBACK, port or free_port([one.port for one in self._documents.here]))
+            self._places.choose(self._asked.port, running)
             shown = self._watched[bundles.GATEWAY]
-            # On a bridge it listens on another port than the host's that leads there.
-            shown.port = self._address_inside().port
-            shown.status = msgspec.structs.replace(shown.status, port=self._address.port)
-        preparing.write_variables(self._bundle, self._documents, self._address.port)
+            shown.port = self._places.address_inside.port
+            shown.status = msgspec.structs.replace(shown.status, port=self._places.address.port)
+        preparing.write_variables(self._bundle, self._documents, self._places.address.port)
 
     def _adopt(self, running: dict[str, Life]) -> None:
         """Take over what has served: of a service that was up all, also what starts again, or is gone, just now."""
-        served = {one.replica for one in self._endpoints.replicas} | {bundles.GATEWAY, bundles.CONTROLLER}
+        served = self._places.called | {bundles.GATEWAY, bundles.CONTROLLER}
         for name, one in self._watched.items():
             life = running.get(name)
             if life is not None and (self._was_up or (name in served and life.is_well)):
@@ -221,7 +208,7 @@ class Keeper:
         if self._phase == "starting" and not anew:
             # Those that the controller adds are started once the rest is up, or was when it was taken over.
             self._see_how_it_starts(wanted - self._further - {bundles.CONTROLLER})
-        self._write_places()
+        self._places.write(self._watched)
         self._write()
 
     def _ask_engine(self) -> None:
@@ -396,32 +383,6 @@ class Keeper:
         except OSError as problem:
             LOG.warning("the state cannot be written: %s", problem)
 
-    def _write_places(self) -> None:
-        """Say where everything is: to whoever asks on this host, and to the gateway, which sees a folder of its own."""
-        took = {name: one.status.started_in_s for name, one in self._watched.items()}
-        serving = [one for one in self._documents.here if self._watched[one.replica].is_called]
-        # Of replicas on other hosts the gateway itself finds out whether they answer.
-        reached = [*serving, *self._documents.elsewhere]
-        there = tuple(
-            Endpoint(one.replica, one.engine, one.address, one.port, took.get(one.replica)) for one in reached
-        )
-        here = tuple(Endpoint(one.replica, one.engine, LOOPBACK, one.port, took[one.replica]) for one in serving)
-        inside = self._run.path / INSIDE
-        try:
-            if there != self._endpoints.replicas:
-                self._endpoints = Endpoints(there, self._endpoints.epoch + 1)
-                preparing.hand_over(inside, rundir.ENDPOINTS, msgspec.json.encode(self._endpoints))
-            self._run.write(rundir.ENDPOINTS, msgspec.json.encode(Endpoints(here, self._endpoints.epoch)))
-            if self._front and self._watched[bundles.GATEWAY].is_ready:
-                self._run.write(rundir.ADDRESS, msgspec.json.encode(self._address))
-                preparing.hand_over(inside, rundir.ADDRESS, msgspec.json.encode(self._address_inside()))
-        except OSError as problem:
-            LOG.warning("where everything is cannot be written: %s", problem)
-
-    def _address_inside(self) -> Address:
-        site = self._documents.services.site
-        return self._address if site.network == "host" else Address(bundles.GATEWAY, site.first_port)
-
     def _status(self) -> Status:
         wanted, services = {*self._counts.wanted()}, self._documents.here
         # One that the controller adds is no part of the service before it has served: all is well without it.
@@ -430,7 +391,8 @@ class Keeper:
         front = [self._watched[name].status for name in self._front]
         served = tuple(one for one in replicas if one.name in joined)
         others = tuple(one for one in replicas if one.name not in joined and one.phase != "waiting")
-        url = f"http://{self._address.host}:{self._address.port}" if self._address.port else ""
+        address = self._places.address
+        url = f"http://{address.host}:{address.port}" if address.port else ""
         is_moved = self._made_at != self._told_at and self._phase == "starting"
         notes = (f"the folder was moved from `{self._made_at}`: its containers are made anew",) if is_moved else ()
         return Status(self._phase, (*served, *front[:1]), self._failure, url, notes, beside=(*others, *front[1:]))
