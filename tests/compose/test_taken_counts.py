@@ -10,9 +10,9 @@ import pytest
 from harmonia_compiler.contract.bundle import Address
 from harmonia_compiler.contract.decision import fingerprint
 from harmonia_compiler.runtime.actuators.actuator import actuator_for
-from harmonia_compiler.runtime.actuators.compose import places, preparing
+from harmonia_compiler.runtime.actuators.compose import counts, places, preparing
 from harmonia_compiler.runtime.actuators.compose.asking import Wish, ask
-from harmonia_compiler.runtime.actuators.compose.containers import life_of
+from harmonia_compiler.runtime.actuators.compose.containers import Life, life_of
 from harmonia_compiler.runtime.actuators.compose.counts import WISH
 from harmonia_compiler.runtime.actuators.compose.keeper import Keeper
 from harmonia_compiler.runtime.actuators.compose.preflight import preflight
@@ -89,6 +89,82 @@ def test_a_replica_that_the_controller_added_is_started_once_the_service_is_take
             assert ask(taken.run.path / preparing.CONTROL, wish).accepted
         (taken.bin / "go").touch()
         taken.until(lambda: taken.keeper._status().ready and taken.started("minilm-more-0"))
+
+
+def with_one_more(quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Taken, Wish]:
+    """A service with a replica that the controller added, and what it wishes where it takes that back."""
+    bundle = tmp_path / "bundle"
+    written(quickstart, bundle, "[compose]\nscale_out = 1\n")
+    monkeypatch.setattr(counts, "_UNROUTED_S", 0.0)
+    taken = Taken(bundle, "", tmp_path / "bin", monkeypatch)
+    for name in {*taken.keeper._further} - {"minilm-more-0"}:
+        del taken.lives[name]
+    wish = Wish(fingerprint(read_service(bundle)), 1, {"minilm": 2})
+    assert taken.keeper._counts.answer(wish).accepted
+    (taken.bin / "go").touch()
+    return taken, msgspec.structs.replace(wish, replicas={"minilm": 1})
+
+
+def test_a_replica_that_was_taken_back_is_not_shown_any_more(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, back = with_one_more(quickstart, tmp_path, monkeypatch)
+
+    def shown() -> set[str]:
+        status = taken.keeper._status()
+        return {one.name for one in (*status.processes, *status.beside)}
+
+    with taken.kept():
+        taken.until(lambda: taken.keeper._status().ready and "minilm-more-0" in shown())
+        assert ask(taken.run.path / preparing.CONTROL, back).accepted
+        ended = taken.bin / "ended"
+        taken.until(lambda: ended.exists() and " rm --force minilm-more-0" in ended.read_text())
+        del taken.lives["minilm-more-0"]
+        taken.say_lives()
+        taken.until(lambda: "minilm-more-0" not in shown())
+        assert taken.keeper._status().ready
+
+
+def test_what_has_ended_while_docker_was_asked_is_not_ended_again(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, back = with_one_more(quickstart, tmp_path, monkeypatch)
+    keeper, ended = taken.keeper, list[str]()
+    more, life = keeper._watched["minilm-more-0"], life_of(taken.lives["minilm-more-0"])
+    monkeypatch.setattr(keeper._counts, "let_go", lambda one: ended.append(one.name))
+    assert keeper._counts.answer(back).accepted
+    keeper._phase, more.leaving = "running", True
+    seen = {name: life_of(one) for name, one in taken.lives.items()}
+
+    def lives() -> dict[str, Life]:
+        more.leaving = False
+        return seen
+
+    monkeypatch.setattr(keeper, "_lives", lives)
+    keeper._look()
+    assert ended == []
+    # What is there without having been on its way out is ended.
+    assert life == more.life
+    keeper._look()
+    assert ended == ["minilm-more-0"]
+    for one in keeper._watched.values():
+        one.close()
+
+
+def test_a_replica_that_is_wanted_again_is_started_once_it_has_ended(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, _ = with_one_more(quickstart, tmp_path, monkeypatch)
+    del taken.lives["minilm-more-0"]
+    more = taken.keeper._watched["minilm-more-0"]
+    more.leaving = True
+    with taken.kept():
+        taken.until(lambda: taken.keeper._phase == "running")
+        looks = len(taken.said())
+        taken.until(lambda: len(taken.said()) > looks + 10)
+        assert not taken.started("minilm-more-0")
+        more.leaving = False
+        taken.until(lambda: taken.started("minilm-more-0"))
 
 
 @pytest.mark.parametrize("network", ["bridge", "host"])

@@ -363,6 +363,20 @@ def test_what_is_stopped_or_removed_while_a_service_is_taken_over_is_started_aga
         taken.until(lambda: taken.keeper._status().ready)
 
 
+def test_what_somebody_pauses_is_left_so(quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(quickstart, tmp_path / "bundle")
+    taken = Taken(tmp_path / "bundle", "", tmp_path / "bin", monkeypatch)
+    (taken.bin / "go").touch()
+    with taken.kept():
+        taken.until(lambda: taken.keeper._status().ready)
+        taken.lives["minilm-0"] = inspected("paused", "healthy")
+        taken.say_lives()
+        taken.until(lambda: "paused" in taken.keeper._watched["minilm-0"].status.waiting_for)
+        looks = len(taken.said())
+        taken.until(lambda: len(taken.said()) > looks + 10)
+        assert not taken.started("minilm-0")
+
+
 @pytest.mark.parametrize("phase", ["running", "starting"])
 def test_docker_is_waited_for_by_whoever_takes_over_what_was_up_until_that_is_told_to_end(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, phase: Phase

@@ -102,6 +102,8 @@ def waits_for(life: Life | None, probe: Probe, port: int, *, preparing: str) -> 
         return f"its next start, after: {life.ending}"
     if life.is_well:
         return preparing
+    if life.state == "paused":
+        return f"whoever paused it to go on with it: `docker unpause {life.container[:12]}`"
     asked = f"Milvus on port {port}" if probe.transport == "milvus" else f"GET {probe.path} on port {port}"
     return f"{asked}: {life.said}" if life.said else asked
 

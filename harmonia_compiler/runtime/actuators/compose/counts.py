@@ -42,7 +42,6 @@ class Counts:
         self._run, self._docker = run, docker
         self._lock = threading.Lock()
         self._wish = _last(run.path, fingerprint(documents.service)) or Wish(fingerprint(documents.service), 0, {})
-        self._leaving: set[str] = set()
 
     def answer(self, wish: Wish) -> Answer:
         """Grant a wish, or say why not."""
@@ -66,9 +65,6 @@ class Counts:
 
     def let_go(self, watched: Watched) -> None:
         """Have one end once it has ended the calls that it has."""
-        if watched.name in self._leaving:
-            return
-        self._leaving.add(watched.name)
         watched.leaving = True
         ending = threading.Thread(target=self._end, args=(watched,), name=f"ending {watched.name}", daemon=True)
         ending.start()
@@ -81,7 +77,6 @@ class Counts:
         # Where that fails, whoever looks next finds it still there, and lets it go again.
         with contextlib.suppress(DockerFailed):
             self._docker.stop(watched.name, GRACE_S)
-        self._leaving.discard(watched.name)
         watched.leaving = watched.was_ready = False
 
     def _works(self, name: str) -> bool:

@@ -189,7 +189,8 @@ class Keeper:
                 one.adopt(None)
 
     def _look(self) -> None:
-        # Before it is asked what there is: what is started at this moment is not gone.
+        # Before it is asked what there is: what is started at this moment is not gone, and what is ended is not there.
+        leaving = {name for name, one in self._watched.items() if one.leaving}
         sees_to_all = self._phase != "starting" or (self._was_up and self._has_started)
         try:
             lives = self._lives()
@@ -200,9 +201,8 @@ class Keeper:
         wanted, anew = self._wanted, self._is_made_anew()
         for name, one in self._watched.items():
             life = lives.get(name)
-            if name in wanted or life is not None:
-                one.look(life)
-            if sees_to_all and not anew:
+            one.look(life)
+            if sees_to_all and not anew and name not in leaving:
                 self._see_to(one, life, wanted=name in wanted)
         # What is made anew ends first: that is no failure.
         if self._phase == "starting" and not anew:
@@ -289,17 +289,17 @@ class Keeper:
     def _see_to(self, one: Watched, life: Life | None, *, wanted: bool) -> None:
         """Start what should run and does not; let go what runs and should not."""
         if not wanted:
-            if life is not None and not one.leaving:
+            if life is not None:
                 LOG.info("%s is ended", one.name)
                 self._counts.let_go(one)
             return
-        if life is not None and life.state in ("running", "restarting"):
+        if life is not None and life.state in ("running", "restarting", "paused"):
             self._away[one.name] = 0
             self._tries[one.name] = 0 if life.is_well else self._tries.get(one.name, 0)
             return
         looks = self._away[one.name] = self._away.get(one.name, _AWAY_LOOKS - 1) + 1
         tries = self._tries.get(one.name, 0)
-        if looks >= max(_AWAY_LOOKS, delay_s(tries + 1) / _LOOK_EVERY_S) and not one.leaving:
+        if looks >= max(_AWAY_LOOKS, delay_s(tries + 1) / _LOOK_EVERY_S):
             LOG.info("%s is started", one.name)
             self._away[one.name], self._tries[one.name] = 0, tries + 1
             self._docker.up([one.name], sys.stdout.buffer).wait()
