@@ -101,11 +101,40 @@ def test_preflight_refuses_a_variable_that_no_document_could_hold(
     late: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     written(late, tmp_path / "bundle")
-    outer = {**with_docker(tmp_path / "bin", FAKE_DOCKER), "ANSWERS_URL": "http://127.0.0.1:1", "ANSWERS_KEY": "ä"}
+    outer = {**with_docker(tmp_path / "bin", FAKE_DOCKER), "ANSWERS_URL": "http://127.0.0.1:1", "ANSWERS_KEY": "a"}
     monkeypatch.setenv("PATH", outer["PATH"])
     found = preflight(tmp_path / "bundle", None, {**outer, name: os.fsdecode(b"a\xff")})
-    assert [one.message for one in found if one.is_error] == [f"the environment variable `{name}` is not UTF-8"]
+    said = [one.message for one in found if one.is_error]
+    assert said[0] == f"the environment variable `{name}` is not UTF-8"
+    assert all(f"`{name}`" in one for one in said)
     assert not [one for one in preflight(tmp_path / "bundle", None, outer) if one.is_error]
+
+
+def test_preflight_refuses_a_variable_that_the_gateway_could_not_start_with(
+    late: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(late, tmp_path / "bundle")
+    outer = {**with_docker(tmp_path / "bin", FAKE_DOCKER), "ANSWERS_URL": "http://127.0.0.1:1", "ANSWERS_KEY": "a\nb"}
+    monkeypatch.setenv("PATH", outer["PATH"])
+    (wrong,) = [one for one in preflight(tmp_path / "bundle", None, outer) if one.is_error]
+    assert (wrong.code, "`ANSWERS_KEY` cannot be the `key`" in wrong.message) == ("E0916", True)
+
+
+def test_what_is_removed_between_two_questions_is_not_there_and_no_failure(tmp_path: Path) -> None:
+    script = """#!/bin/sh
+own="$(dirname "$0")"
+case "$1" in
+  ps) echo a; [ -e "$own/asked" ] || echo b ;;
+  inspect) touch "$own/asked"; echo '[{"Config": {"Labels": {"com.docker.compose.service": "one"}}}]'
+    case "$*" in *b) echo "no such object: b" >&2; exit 1 ;; esac ;;
+esac
+"""
+    docker = Docker(tmp_path, with_docker(tmp_path / "bin", script))
+    assert [*docker.containers()] == ["one"]
+    # What is still there and cannot be asked about is one.
+    (tmp_path / "bin/docker").write_text(script.replace("*b)", "*)"))
+    with pytest.raises(DockerFailed, match="no such object"):
+        docker.containers()
 
 
 def test_what_docker_says_of_itself_need_be_no_text(tmp_path: Path) -> None:
@@ -195,7 +224,7 @@ def test_each_host_has_a_keeper_of_its_part_and_the_first_knows_where_the_others
         there = [one.name for one in keeper._status().processes]
         assert there == [*own, *(["gateway"] if host == "a" else [])]
         preparing.prepare_folders(bundle, keeper._documents)
-        keeper._write_places()
+        keeper._places.write(keeper._watched)
         served = msgspec.json.decode((run.path / "service/endpoints.json").read_bytes(), type=Endpoints).replicas
         assert [one.replica for one in served] == [one for other in mine if other != host for one in mine[other]]
         assert {one.host for one in served} <= {f"replica-{number}" for number in range(1, 9)}
@@ -391,6 +420,9 @@ def test_what_docker_says_becomes_a_status() -> None:
     probe = Probe("http", "/health")
     starting, well = life_of(inspected("running", "starting")), life_of(inspected("running", "healthy"))
     gone = life_of(inspected("exited", ExitCode=137, OOMKilled=True))
+    paused = life_of(inspected("paused", "healthy"))
+    assert phase_of(paused, was_ready=True, prepared=True) == "restarting"
+    assert waits_for(paused, probe, 80, preparing="") == "whoever paused it to go on with it: `docker unpause c1`"
     assert phase_of(None, was_ready=False, prepared=False) == "waiting"
     assert phase_of(starting, was_ready=False, prepared=False) == "starting"
     assert phase_of(well, was_ready=False, prepared=False) == "starting"

@@ -123,14 +123,21 @@ class Docker:
 
     def containers(self) -> dict[str, dict[str, Any]]:
         """What the engine says of each container, by its service; raises `DockerFailed`."""
-        ids = self._ids()
-        if not ids:
-            return {}
+        ids, said = self._ids(), b"[]"
+        while ids:
+            try:
+                said = self._said([*_DOCKER, "inspect", *ids], QUESTION_S)
+                break
+            except DockerFailed:
+                # One of them may have been removed since it was listed.
+                before, ids = ids, self._ids()
+                if ids == before:
+                    raise
         try:
-            said = msgspec.json.decode(self._said([*_DOCKER, "inspect", *ids], QUESTION_S), type=list[dict[str, Any]])
+            found = msgspec.json.decode(said, type=list[dict[str, Any]])
         except msgspec.MsgspecError as problem:
             raise DockerFailed(f"its answer cannot be read: {problem}") from problem
-        return {one["Config"]["Labels"].get(_SERVICE, ""): one for one in said}
+        return {one["Config"]["Labels"].get(_SERVICE, ""): one for one in found}
 
     def up(self, services: Sequence[str], log: IO[bytes], *, alone: bool = True) -> "subprocess.Popen[bytes]":
         """Start these services, or all of the plan, as far as they do not run; what it does goes into the log.

@@ -19,6 +19,7 @@ from harmonia_compiler.runtime.actuators.supervision.preflight import (
     exceeded_here,
     missing_variables,
     moving_embedders,
+    wrong_variables,
 )
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 from harmonia_compiler.runtime.bundle import GATEWAY
@@ -34,6 +35,7 @@ def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[
         return [Diagnostic("E0921", message, help=step)]
     found = moving_embedders(documents.service.engines, documents.services.replicas)
     found += [*missing_variables(documents.launches_here, outer), *_not_text(documents, outer), *_weights(documents)]
+    found += wrong_variables(documents.service, outer) if documents.is_front else []
     docker = Docker(bundle, outer, documents.files)
     try:
         docker.version()
@@ -100,7 +102,7 @@ def _images(documents: ComposeBundle, docker: Docker) -> list[Diagnostic]:
     for name, ours in built.items():
         if docker.has_image(name):
             continue
-        # One that the site names is there to be pulled, and built where it is not.
+        # One that the site names is there to be pulled, and is never built.
         is_built = ours and not documents.services.site.worker_image
         message = (
             f"the image `{name}` is not here: it is {'built' if is_built else 'pulled'} first, which takes minutes"
