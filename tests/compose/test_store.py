@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from harmonia_compiler.emit import yaml_text
 from harmonia_compiler.emit.emission import make_emission
 from harmonia_compiler.emit.targets import compose
 from harmonia_compiler.emit.targets.compose_site import compose_site
-from harmonia_compiler.runtime.actuators.compose import preparing
+from harmonia_compiler.runtime.actuators.actuator import ProcessStatus, Status
+from harmonia_compiler.runtime.actuators.compose import ACTUATOR, preparing
 from harmonia_compiler.runtime.actuators.compose.containers import life_of
 from harmonia_compiler.runtime.actuators.compose.keeper import Keeper
 from harmonia_compiler.runtime.actuators.compose.reading import read_compose_bundle
-from harmonia_compiler.runtime.actuators.supervision import pids, rundir
+from harmonia_compiler.runtime.actuators.supervision import kept, pids, rundir
+from harmonia_compiler.runtime.actuators.supervision.store import Expected, Opened
 from harmonia_compiler.runtime.bundle import read_service
 from tests.compose.conftest import compose_config
 from tests.compose.test_files import services_in, site, written
@@ -211,3 +214,32 @@ def test_its_collections_are_opened_from_the_host_since_its_image_has_nothing_of
     assert store.status.absent == (collection,)
     assert not (tmp_path / "bin/executed").exists()
     store.close()
+
+
+def test_what_a_store_lacks_is_asked_again_over_its_port_on_this_host(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, asked = tmp_path / "bundle", list[tuple[int, list[str]]]()
+    written(quickstart, bundle)
+    (store,) = (one for one in read_compose_bundle(bundle).here if one.data)
+    run, said = rundir.RunDirectory(bundle), [Opened(absent=("docs",)), Opened(), Opened(("it is away",))]
+    run.prepare()
+
+    async def opens(port: int, expected: Sequence[Expected], _environment: Mapping[str, str], _log: Path) -> Opened:
+        asked.append((port, [one.collection for one in expected if one.may_differ]))
+        return said[len(asked) - 1]
+
+    monkeypatch.setattr(kept, "open_on", opens)
+    lock, me = run.lock(), pids.identify(os.getpid())
+    assert lock is not None
+    assert me is not None
+    try:
+        run.sign(lock, me)
+        process = ProcessStatus(store.replica, store.engine, "ready", 0.0, port=store.port, absent=("docs",))
+        state = rundir.State(me, Status("running", (process,)), folder=run.identity)
+        run.write(rundir.STATE, msgspec.json.encode(state))
+        # Where it does not say, it is as it was.
+        assert [ACTUATOR.absent(bundle) for _ in said] == [{"docs"}, frozenset(), {"docs"}]
+    finally:
+        os.close(lock)
+    assert asked == [(store.port, ["docs"])] * 3

@@ -166,7 +166,10 @@ class Actuator(Protocol):
         ...
 
     def absent(self, bundle: Path) -> frozenset[str]:
-        """The collections of a running service that nobody has ingested yet, looked up now."""
+        """The collections of a running service that nobody has ingested yet, looked up now.
+
+        Where the store cannot be reached from here, those that it had not when it was opened.
+        """
         ...
 
     def log(self, bundle: Path, names: Sequence[str], *, lines: int, follow: bool) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,5 @@
 """Target `local`: processes on this machine, looked after by a supervisor of their own (`supervisor.py`)."""
 
-import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.runtime.actuators.actuator import Status, Watch
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir, scratch
-from harmonia_compiler.runtime.actuators.supervision.command import basics
 from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S, ORPHAN_GRACE_S
 from harmonia_compiler.runtime.actuators.supervision.installing import INSTALLING, complete
 from harmonia_compiler.runtime.actuators.supervision.kept import Kept, is_kept
@@ -18,14 +16,12 @@ from harmonia_compiler.runtime.actuators.supervision.refusing import unusable
 from harmonia_compiler.runtime.actuators.supervision.replacing import Service
 from harmonia_compiler.runtime.actuators.supervision.room import further_here
 from harmonia_compiler.runtime.actuators.supervision.scaling import want
-from harmonia_compiler.runtime.actuators.supervision.store import expected_of, open_on
 from harmonia_compiler.runtime.bundle import (
     CONTROLLER,
     GATEWAY,
     SUPERVISOR,
     read_local_bundle,
     read_local_processes,
-    read_service,
 )
 
 
@@ -80,20 +76,6 @@ class Local(Kept):
     def roll_back(self, bundle: Path, *, timeout_s: float, watch: Watch) -> Status:
         """See `Replacing.roll_back`."""
         return Service(bundle).roll_back(timeout_s=timeout_s, watch=watch)
-
-    def absent(self, bundle: Path) -> frozenset[str]:
-        """See `Actuator.absent`."""
-        waiting = [process for process in self.status(bundle).processes if process.absent]
-        if not waiting:
-            return frozenset()
-        service, run = read_service(bundle), rundir.RunDirectory(bundle.resolve())
-        found: set[str] = set()
-        for process in waiting:
-            expected = expected_of(service, process.engine, may_differ=True)
-            port, log = process.port, run.log_of(process.name)
-            opened = None if port is None else asyncio.run(open_on(port, expected, basics(os.environ), log))
-            found |= {*(process.absent if opened is None or opened.problems else opened.absent)}
-        return frozenset(found)
 
     def log_names(self, bundle: Path) -> list[str]:
         """See `Actuator.log_names`."""

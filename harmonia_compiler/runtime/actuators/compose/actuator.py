@@ -77,10 +77,6 @@ class Compose(Kept):
         if not answer.accepted:
             raise OSError(None, f"its host refuses: {answer.why}")
 
-    def absent(self, bundle: Path) -> frozenset[str]:
-        """See `Actuator.absent`: as it stood when the store was opened last."""
-        return frozenset(name for process in self.status(bundle).processes for name in process.absent)
-
     def log_names(self, bundle: Path) -> list[str]:
         """See `Actuator.log_names`."""
         run = rundir.RunDirectory(bundle)

@@ -132,7 +132,7 @@ class Slurm:
         return True
 
     def absent(self, bundle: Path) -> frozenset[str]:
-        """See `Actuator.absent`; as the store found it when it started."""
+        """See `Actuator.absent`; the store is a node's, and not reached from here."""
         return frozenset(name for process in self.status(bundle).processes for name in process.absent)
 
     def log_names(self, bundle: Path) -> list[str]:

@@ -4,6 +4,7 @@ Everything here runs in the command that a person typed. The keeper lives on; th
 `DIR/run`.
 """
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -21,6 +22,7 @@ from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, NotStarted, Status, Watch
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir, scratch
 from harmonia_compiler.runtime.actuators.supervision.beside import last_words
+from harmonia_compiler.runtime.actuators.supervision.command import basics
 from harmonia_compiler.runtime.actuators.supervision.culprit import culprit, state_by
 from harmonia_compiler.runtime.actuators.supervision.ending import HELD_BY_ANOTHER, STOPPED
 from harmonia_compiler.runtime.actuators.supervision.keeper import keeper_of, keepers_of
@@ -33,8 +35,9 @@ from harmonia_compiler.runtime.actuators.supervision.refusing import (
     stopped_meanwhile,
     unusable,
 )
+from harmonia_compiler.runtime.actuators.supervision.store import expected_of, open_on
 from harmonia_compiler.runtime.actuators.supervision.tailing import lines_of, tail
-from harmonia_compiler.runtime.bundle import SUPERVISOR
+from harmonia_compiler.runtime.bundle import SUPERVISOR, read_service
 from harmonia_compiler.runtime.interruptions import put_off
 
 #: How often files are looked at, in seconds.
@@ -161,6 +164,20 @@ class Kept(ABC):
             return self._stop(bundle, run)
         except OSError as problem:
             raise unusable(run, problem) from problem
+
+    def absent(self, bundle: Path) -> frozenset[str]:
+        """See `Actuator.absent`."""
+        waiting = [process for process in self.status(bundle).processes if process.absent]
+        if not waiting:
+            return frozenset()
+        service, run = read_service(bundle), rundir.RunDirectory(bundle.resolve())
+        found: set[str] = set()
+        for process in waiting:
+            expected = expected_of(service, process.engine, may_differ=True)
+            port, log = process.port, run.log_of(process.name)
+            opened = None if port is None else asyncio.run(open_on(port, expected, basics(os.environ), log))
+            found |= {*(process.absent if opened is None or opened.problems else opened.absent)}
+        return frozenset(found)
 
     def log(self, bundle: Path, names: Sequence[str], *, lines: int, follow: bool) -> Iterator[tuple[str, str]]:
         """See `Actuator.log`."""
