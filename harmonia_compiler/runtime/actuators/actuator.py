@@ -84,6 +84,7 @@ class Status(msgspec.Struct, frozen=True):
     `url` is where the gateway listens, once it does; `notes` are findings about the state itself, one sentence each.
     `beside` are processes that the service does well without, and `said` is what its controller said last.
     `history` are the generations that served, the present one last; `rollout` is what somebody last asked for.
+    `is_stale` is whether nobody has looked for a while, so that it may be so no more; a note says why.
     """
 
     phase: Phase
@@ -96,11 +97,17 @@ class Status(msgspec.Struct, frozen=True):
     generations: tuple[GenerationStatus, ...] = ()
     history: tuple[int, ...] = ()
     rollout: RolloutStatus | None = None
+    is_stale: bool = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is up, as far as anybody has looked of late."""
+        return self.phase == "running" and not self.is_stale
 
     @property
     def ready(self) -> bool:
         """Whether every process answers."""
-        return self.phase == "running" and all(process.phase == "ready" for process in self.processes)
+        return self.is_running and all(process.phase == "ready" for process in self.processes)
 
 
 #: Of a service of which nothing runs, and that `stop` has nothing to do for.

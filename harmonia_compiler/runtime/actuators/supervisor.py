@@ -16,6 +16,7 @@ import contextlib
 import logging
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -219,7 +220,8 @@ class Supervisor:
             self._address = Address(LOOPBACK, gateway.port)
         if self._address is not None:
             found[rundir.ADDRESS] = msgspec.json.encode(self._address)
-        state = rundir.State(self._me, self._status(), self._asked, self._holding.run.identity)
+        here = self._holding.run.identity
+        state = rundir.State(self._me, self._status(), self._asked, here, seen=time.monotonic())
         found[rundir.STATE] = msgspec.json.encode(state)
         return found
 

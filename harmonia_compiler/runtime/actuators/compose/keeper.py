@@ -82,6 +82,8 @@ class Keeper:
         self._phase: Phase = "starting"
         self._failure: Failure | None = None
         self._places = Places(self._documents, run)
+        #: When Docker said last how things stand, by a clock that nobody sets; and why it has not done so since.
+        self._seen, self._trouble = time.monotonic(), ""
         self._away: dict[str, int] = {}
         self._tries: dict[str, int] = {}
         self._starting: subprocess.Popen[bytes] | None = None
@@ -151,7 +153,7 @@ class Keeper:
                     return None
                 if not self._was_up:
                     raise OSError(str(problem)) from problem
-                LOG.warning("docker does not answer: %s", problem)
+                self._is_unseen(problem)
             else:
                 return lives
             stop.wait(_LOOK_EVERY_S)
@@ -195,7 +197,7 @@ class Keeper:
         try:
             lives = self._lives()
         except DockerFailed as problem:
-            LOG.warning("docker does not answer: %s", problem)
+            self._is_unseen(problem)
             return
         self._ask_engine()
         wanted, anew = self._wanted, self._is_made_anew()
@@ -209,6 +211,12 @@ class Keeper:
             # Those that the controller adds are started once the rest is up, or was when it was taken over.
             self._see_how_it_starts(wanted - self._further - {bundles.CONTROLLER})
         self._places.write(self._watched)
+        self._write()
+
+    def _is_unseen(self, problem: DockerFailed) -> None:
+        """Say that how things stand is not known any more."""
+        LOG.warning("docker does not answer: %s", problem)
+        self._trouble = f"Docker does not answer: {problem}"
         self._write()
 
     def _ask_engine(self) -> None:
@@ -323,7 +331,7 @@ class Keeper:
         self._was_up = False
         if self._failure is None:
             self._phase = "stopping"
-            self._write()
+        self._write()
         self._docker.end_orders()
         if self._starting is not None:
             self._starting.wait()
@@ -360,7 +368,9 @@ class Keeper:
         return True
 
     def _lives(self) -> dict[str, Life]:
-        return {name: life_of(found) for name, found in self._docker.containers().items()}
+        found = self._docker.containers()
+        self._seen, self._trouble = time.monotonic(), ""
+        return {name: life_of(one) for name, one in found.items()}
 
     def _write(self) -> None:
         """Say how things stand."""
@@ -378,10 +388,14 @@ class Keeper:
                 self.leaves_some,
                 self._docker.project,
                 str(self._made_at),
+                self._seen,
+                self._trouble,
             )
             self._run.write(rundir.STATE, msgspec.json.encode(state))
         except OSError as problem:
             LOG.warning("the state cannot be written: %s", problem)
+            if self._phase == "starting" and self._failure is None and not self._was_up:
+                raise
 
     def _status(self) -> Status:
         wanted, services = {*self._counts.wanted()}, self._documents.here

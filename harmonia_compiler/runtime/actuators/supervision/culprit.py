@@ -21,6 +21,8 @@ def culprit(last: Status | None, late: str = "") -> tuple[str, str]:
     """The process that keeps the service from being ready, and the reason; `late` says how long it was waited for."""
     if last is not None and last.failure is not None:
         return last.failure.process, last.failure.reason
+    if last is not None and late and last.is_stale:
+        return SUPERVISOR, f"{late} {last.notes[-1]}"
     if last is not None and late:
         waiting = [process for process in last.processes if process.phase != "ready" and process.waiting_for]
         # Who waits for others is not who keeps them waiting.

@@ -35,6 +35,7 @@ from harmonia_compiler.runtime.actuators.supervision.refusing import (
     stopped_meanwhile,
     unusable,
 )
+from harmonia_compiler.runtime.actuators.supervision.standing import standing
 from harmonia_compiler.runtime.actuators.supervision.store import expected_of, open_on
 from harmonia_compiler.runtime.actuators.supervision.tailing import lines_of, tail
 from harmonia_compiler.runtime.bundle import SUPERVISOR, read_service
@@ -142,7 +143,7 @@ class Kept(ABC):
         if state is None:
             return Status("starting") if kept else Status("down")
         if kept:
-            status = state.status if state.supervisor == keeper else Status("starting")
+            status = standing(state, run) if state.supervisor == keeper else Status("starting")
             is_taken = self.takes_over and keeper is not None and state.is_up and status.phase == "starting"
             # Where its keeper says what becomes of it, that is so.
             notes = status.notes or ((_TAKEN,) if is_taken else ())
@@ -280,7 +281,7 @@ def _await_ready(waited: _Waited, timeout_s: float, watch: Watch) -> None:
     bundle, run = waited.bundle, waited.run
     until = time.monotonic() + timeout_s
     last: Status | None = None
-    while last is None or last.phase != "running":
+    while last is None or not last.is_running:
         ours = waited.spawned if waited.is_ours else None
         if ours is not None:
             ended = ours.poll() is not None
@@ -290,7 +291,7 @@ def _await_ready(waited: _Waited, timeout_s: float, watch: Watch) -> None:
             # Also of one that has ended is read what it said last.
             waited.keeper = other or waited.keeper
         state = state_by(waited.keeper, run)
-        last = last if state is None else state.status
+        last = last if state is None else standing(state, run)
         if last is not None:
             watch(last)
         if ended and _was_stopped(last, run, ours):

@@ -66,7 +66,8 @@ class State(msgspec.Struct, frozen=True):
     whoever started it that its processes were given, and `engine` is which of several its containers may be in.
     `leaves_some` is whether something of it may run on although it was to be stopped, which came to nothing. `project`
     is the name that its containers bear, which stays where the folder is moved, and `place` is where it was when
-    they were made, which is where they look for it.
+    they were made, which is where they look for it. `seen` is when it was seen to be so, by the clock of this machine
+    that nobody sets (`time.monotonic`), and `trouble` why it has not been seen since.
     """
 
     supervisor: Ident
@@ -79,6 +80,8 @@ class State(msgspec.Struct, frozen=True):
     leaves_some: bool = False
     project: Project = ""
     place: str = ""
+    seen: float | None = None
+    trouble: str = ""
 
     @property
     def is_up(self) -> bool:
