@@ -29,7 +29,10 @@ class ReplicaLaunch(msgspec.Struct, frozen=True):
 
 
 class ReplicaShare(msgspec.Struct, frozen=True):
-    """What a replica is to be given: up to `batch` calls at once, and of all calls a part in proportion to `weight`."""
+    """What a replica is to be given: up to `batch` calls at once, and of all calls a part in proportion to `weight`.
+
+    By a plan that is the calls a second that it completes, fully busy.
+    """
 
     batch: Batch
     weight: Annotated[float, Meta(gt=0, le=1e300)] = 1.0

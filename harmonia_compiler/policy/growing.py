@@ -1,4 +1,4 @@
-"""Whether requests take longer where more are worked on, and fewer are in time, and by how much.
+"""Whether requests take longer where more are worked on, and by how much.
 
 How long requests take and how many are at work rise and fall together whatever the cause: where engines slow down for
 a while, requests stay longer, so that more are at work, and a line through both says that the crowd made them slow.
@@ -6,9 +6,6 @@ What tells cause from consequence is who *came*, since requests come however lon
 limit (`limit.py`), which nothing but the number of requests brings about. So times and crowds are each compared with
 how many would be at work by these alone, with every request taking half of its promise: by how much more requests take
 where that is greater, over how many more are at work then (an estimate by an instrumental variable).
-
-Where most are late, times say little, since they are cut off at the promise. What is compared then in the same way is
-who is in time: by how much the odds of that fall where more are at work.
 
 What does not vary says nothing. So old comparisons fade only as new ones come that say something, and not with time. As
 long as little was compared, requests are taken to grow as they usually do in engines that are busy. Where fewer are at
@@ -29,8 +26,6 @@ FEWEST = 20
 APART = 0.3
 #: So much of what was compared is remembered, in squares of differences, and so much stands for the usual growth.
 REMEMBERED, BEFOREHAND, USUAL = 30.0, 5.0, 0.6
-#: The same of the odds of being in time, which fall by so many percent for one percent more at work.
-ODDS_BEFOREHAND, USUAL_ODDS = 1.0, 4.0
 #: As growing by more percent than this, for one percent more at work, no requests are taken.
 MOST = 0.8
 #: Of those that were cut off it is not known how long they would have taken: less is seen of growth by their part.
@@ -72,89 +67,49 @@ class Coming:
 
 
 @dataclass(slots=True)
-class Compared:
-    """By how much something changes with the logarithm of the crowd, by what was compared of it.
-
-    As long as that says little, it changes by its `usual` value, which stands for so much that was said `beforehand`.
-    """
-
-    usual: float
-    beforehand: float
-    #: The crowd among which most was compared, by its logarithm.
-    among: float = 0.0
-    _said: float = 0.0
-    _crowds: float = 0.0
-    _changes: float = 0.0
-
-    def add(self, by_coming: float, crowd: float, change: float, among: float, counts: float = 1.0) -> None:
-        """Take in by how much a request and its crowd differed; it `counts` as so many."""
-        said = counts * by_coming * by_coming
-        if not said:
-            return
-        kept = min(1.0, REMEMBERED / (self._said + said))
-        self._said = (self._said + said) * kept
-        self.among += (among - self.among) * said / self._said
-        self._crowds = (self._crowds + counts * by_coming * crowd) * kept
-        self._changes = (self._changes + by_coming * change) * kept
-
-    def found(self, seen: float = 1.0) -> float:
-        """By how much it rises, where such a part of the changes is seen; none falls."""
-        changes = self._changes / max(LEAST_SEEN, seen) + self.usual * self.beforehand
-        return max(0.0, changes / (max(0.0, self._crowds) + self.beforehand))
-
-
-@dataclass(slots=True)
 class Growing:
-    """What becomes of requests where more are at work: by how much longer they take, and how many fewer are in time."""
+    """By how many percent requests take longer where one percent more are at work."""
 
     _ended: float = 0.0
     _crowd: float = 0.0
     _by_coming: float = 0.0
     _taken: float = 0.0
-    _in_time: float = 0.0
-    _times: Compared = field(default_factory=lambda: Compared(USUAL, BEFOREHAND))
-    _odds: Compared = field(default_factory=lambda: Compared(USUAL_ODDS, ODDS_BEFOREHAND))
+    _compared: float = 0.0
+    #: The crowd among which most was compared, by its logarithm as the others.
+    _among: float = 0.0
+    _crowds: float = 0.0
+    _times: float = 0.0
 
-    def ended(self, met: Crowd, left: Crowd, part: float, *, in_time: bool, tells: bool, limited: bool) -> None:
+    def ended(self, met: Crowd, left: Crowd, part: float, *, tells: bool) -> None:
         """A request ended that met such a crowd as it came, and left such a one, and worked such a part of its promise.
 
-        It `tells` something of times unless nearly all are cut off, and of who is in time if there was a limit: until
-        then the first to end are those that are quick, among few, and the slow ones end later, among more.
+        It `tells` something of times unless nearly all are cut off.
         """
         crowd = (math.log(met.at_work) + math.log(left.at_work)) / 2.0
         by_coming = (math.log(max(1.0, met.by_coming)) + math.log(max(1.0, left.by_coming))) / 2.0
         taken = math.log(max(0.01, part))
         before = min(MOST_BEFORE, max(LEAST_BEFORE, GENERATIONS * left.at_work))
         self._ended = min(self._ended + 1.0, before)
-        if self._ended > FEWEST:
-            differences = _near(by_coming - self._by_coming), _near(crowd - self._crowd)
-            if tells:
-                self._times.add(*differences, taken - self._taken, self._crowd)
-            if limited:
-                # As in a logistic regression: where all are late, or all in time, next to nothing is said of the odds.
-                counts = self._in_time * (1.0 - self._in_time)
-                self._odds.add(*differences, self._in_time - in_time, self._crowd, counts)
+        if tells and self._ended > FEWEST:
+            self._compare(_near(by_coming - self._by_coming), _near(crowd - self._crowd), taken - self._taken)
         self._crowd += (crowd - self._crowd) / self._ended
         self._by_coming += (by_coming - self._by_coming) / self._ended
         self._taken += (taken - self._taken) / self._ended
-        self._in_time += (in_time - self._in_time) / self._ended
 
     def by(self, seen: float) -> float:
-        """By how many percent requests take longer where one percent more are at work, among as many as lately.
-
-        Such a part of them was not cut off; with 1 it is the growth of the times that they work until they are.
-        """
-        found = min(MOST, self._times.found(seen))
-        fewer = found * self._fewer_than(self._times)
+        """The growth among as many as there were lately, where such a part of the requests was not cut off."""
+        times = self._times / max(LEAST_SEEN, seen) + USUAL * BEFOREHAND
+        found = max(0.0, min(MOST, times / (max(0.0, self._crowds) + BEFOREHAND)))
+        fewer = found * math.exp(min(0.0, self._crowd - self._among))
         return fewer / (1.0 - found + fewer)
 
-    def fewer(self, share: float) -> float:
-        """By how many percent fewer are in time where one percent more are at work, if such a part of them is."""
-        return (1.0 - share) * self._odds.found() * self._fewer_than(self._odds)
-
-    def _fewer_than(self, compared: Compared) -> float:
-        """How many were at work lately, as a part of those among whom it was compared, if that is less."""
-        return math.exp(min(0.0, self._crowd - compared.among))
+    def _compare(self, by_coming: float, crowd: float, taken: float) -> None:
+        said = by_coming * by_coming
+        kept = min(1.0, REMEMBERED / (self._compared + said)) if said else 1.0
+        self._compared = (self._compared + said) * kept
+        self._among += (self._crowd - self._among) * said / self._compared if said else 0.0
+        self._crowds = (self._crowds + by_coming * crowd) * kept
+        self._times = (self._times + by_coming * taken) * kept
 
 
 def _near(difference: float) -> float:

@@ -23,12 +23,10 @@ than up: one too many makes others late, one too few is missed once.
 Where it is reached all the time, nothing would vary and nothing could be learned. So it *swings*: for two generations a
 little above its middle, for two a little below.
 
-Where most are late, few end just before their promise, and what is compared instead is who is in time (`growing.py`).
-If more of them are where fewer are at work, by a percent for a percent, each further one that its work made late takes
-the limit down, and each that has time left takes it up: it may be the engines that were slow for a while, and as soon
-as they are not, all may come in again. Until then it does not fall far below the number at which requests were in time
-last. If not, they are late whatever one does, as where a promise is shorter than most of the work, and it goes up.
-Before anything was compared it comes down, as is right where there are too many; how that turns out is compared.
+Where nearly all are late, each further one that its work made late takes it down, and each that has time left takes it
+up: it may be the engines that were slow for a while, and as soon as they are not, all may come in again. Until then it
+does not fall far below the number at which requests were in time last, and never below what its owner says: where a
+promise is shorter than most of the work, most are late whatever one does, and no limit would mend that.
 """
 
 import math
@@ -101,19 +99,21 @@ class Limit:
         swing = self._swing if self._middle < math.inf else 1.0
         return Crowd(at_work, swing * min(self._middle, self._coming.at(now)))
 
-    def ended(self, met: Crowd, left: Crowd, part: float, worked: float) -> None:
-        """A request ended after such a part of what it was promised, all of it if late, of which it `worked` a part."""
+    def ended(self, met: Crowd, left: Crowd, part: float, worked: float, least: float = 1.0) -> None:
+        """A request ended after such a part of what it was promised, all of it if late, of which it `worked` a part.
+
+        So many may be at work in any case: at `least`.
+        """
         at_work = max(met.at_work, left.at_work)
         is_near = at_work >= NEAR * self._middle
         tally = self._near if is_near else self._below
         self._remember(at_work, part)
         if part < 1.0 or worked >= JUST_BEFORE:
             # Of who was given up while it waited it is not known how long it would have worked.
-            tells, limited = tally.ended < FEWEST or tally.in_time > TELLS, self._middle < math.inf
-            self.growing.ended(met, left, worked, in_time=part < 1.0, tells=tells, limited=limited)
+            self.growing.ended(met, left, worked, tells=tally.ended < FEWEST or tally.in_time > TELLS)
         tally.add(part, worked, at_work)
         if tally.ended >= FEWEST:
-            self._move(tally, at_work, self._worth(tally, part, worked), is_near=is_near)
+            self._move(tally, at_work, self._worth(tally, part, worked), least, is_near=is_near)
         if self._middle < math.inf:
             self._since += 1.0
             if self._since >= SWING_GENERATIONS * max(LEAST_GENERATION, self._middle):
@@ -124,9 +124,9 @@ class Limit:
     def _swing(self) -> float:
         return 1.0 + SWING if self._above else 1.0 - SWING
 
-    def _move(self, tally: Tally, at_work: int, worth: float, *, is_near: bool) -> None:
+    def _move(self, tally: Tally, at_work: int, worth: float, least: float, *, is_near: bool) -> None:
         if not is_near:
-            if worth >= 0.0:
+            if worth >= 0.0 or at_work < least:
                 return
             # There are too many as it is: the limit comes down to them, and what they tell is what counts.
             self._middle = float(at_work)
@@ -135,7 +135,7 @@ class Limit:
         moved = self._middle * (1.0 + pace * worth) if self._middle < math.inf else self._middle
         if worth < 0.0:
             moved = max(moved, min(self._middle, KEPT * self._good))
-        self._middle = max(1.0, moved)
+        self._middle = max(1.0, least, moved)
 
     def _remember(self, at_work: int, part: float) -> None:
         """Take in how many were at work with a request that was in time, or forget some of it."""
@@ -149,9 +149,6 @@ class Limit:
     def _worth(self, tally: Tally, part: float, worked: float) -> float:
         """What one more is worth where a request has ended so, from 1 for a whole one down to -1."""
         share, nearly = tally.in_time, tally.just_in_time
-        if share < MANY and self.growing.by(1.0) + self.growing.fewer(share) < 1.0:
-            # They are late whatever one does.
-            return 1.0
         if share < MANY:
             # So far beyond what can be in time, those that end just before it are no measure; nor are those that are
             # late because they waited.

@@ -53,7 +53,8 @@ class Line(Generic[Ticket]):
 
     Whenever a place may have become free, or a time has passed for which a replica was left out, the driver asks `next`
     until it gives nothing. `held_s` is how long a call has its place, `pool` who takes one (`routing/pool.py`), with
-    these `parts` of the scheduling.
+    these `parts` of the scheduling. `slots` are the places of all replicas, `carries` the calls a second that these
+    complete by the plan.
     """
 
     usual: InitVar[ReplicaShare]
@@ -63,6 +64,7 @@ class Line(Generic[Ticket]):
     pool: Pool = field(init=False)
     waiting: Waiting[Ticket] = field(default_factory=Waiting)
     slots: int = 0
+    carries: float = 0.0
     held_s: Mean = field(default_factory=Mean)
 
     def __post_init__(self, usual: ReplicaShare, shares: Mapping[str, ReplicaShare], seed: int, parts: Parts) -> None:
@@ -150,3 +152,4 @@ class Line(Generic[Ticket]):
 
     def _count(self) -> None:
         self.slots = sum(load.share.batch for load in self.pool.loads.values())
+        self.carries = sum(load.share.weight for load in self.pool.loads.values())

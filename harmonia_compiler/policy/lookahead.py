@@ -54,16 +54,28 @@ class Ahead:
             times[engine].add(seconds)
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What the plan reckons with: for how long calls work together, and how many there are of each engine."""
+
+    works_s: float
+    calls: Mapping[str, float]
+
+
 @dataclass(slots=True)
 class Lookahead:
     """What lies ahead of every point of one Program; until somebody has passed it, what the plan expects.
 
-    `expected` are the calls of each component that the plan reckons with.
+    `expected` are the calls of each component that the plan reckons with, `planned` what they make together.
     """
 
     program: Program
     expected: Mapping[str, ExpectedCalls]
+    planned: Planned = field(init=False)
     _points: dict[Point, Ahead] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.planned = self._of(self.expected)
 
     def at(self, point: Point) -> Ahead:
         """What lies ahead of a point."""
@@ -76,21 +88,24 @@ class Lookahead:
 
     def _planned(self, point: Point) -> Ahead:
         """Of the start all that the plan expects; of a call itself alone, so that nobody is taken for lost too soon."""
-        components = self.program.components
-        if point == START:
-            coming = {name: one for name, one in self.expected.items() if name in components}
-        else:
-            coming = {name: one for name, one in self.expected.items() if name == point[0]}
-        if not coming:
-            return Ahead(Quantiles(), Quantiles())
-        whole_s = sum(one.visits * one.service_ms for one in coming.values()) / 1000.0
-        calls: dict[str, Mean] = {}
-        for name, one in coming.items():
-            calls.setdefault(components[name].engine, Mean(count=PLANNED_COUNTS)).value += one.visits
+        planned = self.planned
         if point != START:
-            whole_s = coming[point[0]].service_ms / 1000.0
-            calls[components[point[0]].engine].value = 1.0
-        return Ahead(Quantiles(whole_s, PLANNED_COUNTS), Quantiles(), calls)
+            one = self.expected.get(point[0])
+            planned = self._of({point[0]: ExpectedCalls(1.0, one.service_ms)} if one is not None else {})
+        if not planned.calls:
+            return Ahead(Quantiles(), Quantiles())
+        calls = {engine: Mean(visits, PLANNED_COUNTS) for engine, visits in planned.calls.items()}
+        return Ahead(Quantiles(planned.works_s, PLANNED_COUNTS), Quantiles(), calls)
+
+    def _of(self, coming: Mapping[str, ExpectedCalls]) -> Planned:
+        calls: dict[str, float] = {}
+        works_ms = 0.0
+        for name, one in coming.items():
+            if name in self.program.components:
+                engine = self.program.components[name].engine
+                calls[engine] = calls.get(engine, 0.0) + one.visits
+                works_ms += one.visits * one.service_ms
+        return Planned(works_ms / 1000.0, calls)
 
 
 def point_of(send: Send) -> Point:

@@ -39,6 +39,9 @@ from harmonia_compiler.policy.waiting import Standing
 WORTH = 0.9
 #: A call whose turn has come is given up where fewer than this part of those before would still have been in time.
 LIKELY = 0.5
+#: So large a part of the requests that are worked on by the plan, where its replicas are busy, may be in any case: what
+#: was learned of a few requests keeps no engines idle for which the plan says otherwise.
+BY_PLAN = 0.5
 
 #: How a request that was let in ended: with its answer, because of the time, or for another reason.
 Ending = Literal["answered", "late", "broken"]
@@ -240,11 +243,17 @@ class Schedule:
             _learn_at_least(journey)
         if ending != "broken" and group.promise.is_any:
             part = journey.part(now) if ending == "answered" else 1.0
-            pipeline.limit.ended(journey.met, left, part, min(part, journey.worked_part))
+            pipeline.limit.ended(journey.met, left, part, min(part, journey.worked_part), self._least(pipeline))
         if group.promise.within_s is not None:
             empty = not pipeline.at_door() and pipeline.at_work() < EMPTY * pipeline.limit.most
             pipeline.vacancies.freed(now, group.promise.within_s, journey.worked_s, empty=empty)
         self._open_doors(now)
+
+    def _least(self, pipeline: Pipeline) -> float:
+        """How many requests of a pipeline may be worked on in any case, by the plan and the replicas that are there."""
+        planned = pipeline.lookahead.planned
+        rates = (self.lines[engine].carries / calls for engine, calls in planned.calls.items() if calls > 0.0)
+        return BY_PLAN * planned.works_s * min(rates, default=0.0) / max(1, len(self.expected))
 
     def open(self, now: float) -> None:
         """Let in from the door who finds a place, and refuse those who have waited too long."""

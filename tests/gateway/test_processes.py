@@ -42,7 +42,7 @@ def test_the_places_of_a_replica_are_divided_and_none_is_lost(of: int, batch: in
     parts = [Part(number, of).share("r-1", share) for number in range(of)]
     assert sum(part.batch for part in parts) == batch
     assert max(part.batch for part in parts) - min(part.batch for part in parts) <= 1
-    assert {part.weight for part in parts} == {2.5}
+    assert {part.weight for part in parts} == {2.5 / of}
 
 
 def test_what_does_not_divide_goes_to_another_process_for_another_replica() -> None:

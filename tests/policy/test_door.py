@@ -25,7 +25,7 @@ class Fixed(Limit):
 
     told: list[tuple[float, float]]
 
-    def ended(self, met: object, left: object, part: float, worked: float) -> None:
+    def ended(self, met: object, left: object, part: float, worked: float, least: float = 1.0) -> None:
         self.told.append((part, worked))
 
 

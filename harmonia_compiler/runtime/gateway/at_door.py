@@ -45,7 +45,7 @@ class AtDoor:
                 self.schedule.end(self._journey, self.clock(), "broken")
         if begun is None:
             raise self._reason() or Hopeless(
-                "no place among those that are worked on came free in time",
+                "no place among those that are worked on came free for it",
                 self.schedule.place_after_s(program, promise, self.clock()),
             )
         return begun

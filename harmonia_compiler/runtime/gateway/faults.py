@@ -82,7 +82,7 @@ def turned_away(component: Component, problem: NoReplica | QueueFull | GivenUp, 
             reason = f"{problem} for its engine `{component.engine}` already"
         case GivenUp():
             code = "given_up"
-            reason = f"its engine `{component.engine}` had no room for it before the request would be late in any case"
+            reason = f"its engine `{component.engine}` had no room for it while the request was likely to be in time"
     status = HTTPStatus.TOO_MANY_REQUESTS
     return problem_of(component.name, status, OVERLOADED, code, reason, retry_after_s=retry_after_s, shed=True)
 

@@ -21,7 +21,7 @@ class Part:
     of: int = 1
 
     def share(self, replica: str, share: ReplicaShare) -> ReplicaShare:
-        """What this process has of a replica's share: its places divided evenly, the weight as it is.
+        """What this process has of a replica's share: its places, and the weight, divided evenly.
 
         What does not divide goes to other processes for other replicas. Each has at least one place, or a replica that
         takes one call at a time would be none for all but one of them: the replica keeps the others waiting itself.
@@ -30,7 +30,7 @@ class Part:
             return share
         turn = (self.number + zlib.crc32(replica.encode())) % self.of
         places = share.batch // self.of + (turn < share.batch % self.of)
-        return msgspec.structs.replace(share, batch=max(1, places))
+        return msgspec.structs.replace(share, batch=max(1, places), weight=share.weight / self.of)
 
     def shares(self, shares: Mapping[str, ReplicaShare]) -> Mapping[str, ReplicaShare]:
         """What this process has of each replica's share."""
