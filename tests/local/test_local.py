@@ -111,7 +111,7 @@ def test_an_up_beside_one_that_still_starts_stops_nothing_and_says_so(hand: Hand
         until(lambda: hand.status().phase == "starting" and bool(hand.status().processes))
         with pytest.raises(NotStarted) as late:
             hand.up(timeout_s=0.5)
-        assert late.value.found[0].help.startswith("another `up` started it, and that start goes on: ")
+        assert late.value.found[0].help.startswith("another `up` started it, and it goes on: ")
         assert first.result() is True
 
 

@@ -50,7 +50,7 @@ def not_started(bundle: Path, process: str, why: str, said: list[str], *, goes_o
     if UNFIT in why:
         step = f"`harmoniac up {named} --reembed` starts without it, so that it can be built anew"
     if goes_on:
-        step = f"another `up` started it, and that start goes on: `harmoniac status {named}` shows how far it is"
+        step = f"another `up` started it, and it goes on: `harmoniac status {named}` shows how far it is"
     return given_up(process, why, step, said)
 
 
