@@ -145,6 +145,7 @@ WITHIN = """
 """
 
 
+@pytest.mark.slow
 def test_ways_within_ways_are_looked_through_as_far_as_there_are_steps(tmp_path: Path) -> None:
     more = "".join(f'component cl{at}(q: text) -> text ~ 9 tokens = python("m:cl{at}")\n' for at in range(1, 12))
     (path := tmp_path / "a.rag").write_text(more + HEAD + WITHIN, encoding="utf-8")

@@ -173,6 +173,6 @@ def test_many_early_returns_stay_exact(branches: int) -> None:
     assert found.visits == pytest.approx({"rewrite": left, "sure": left / 0.1})
 
 
-def test_a_flow_of_ten_thousand_nodes_is_weighed_without_recursion() -> None:
-    flow = _sequence(4_000, early_return=False)
-    assert sum(_guards(flow).demanded) > 4_000
+def test_a_flow_of_thousands_of_nodes_is_weighed_without_recursion() -> None:
+    flow = _sequence(1_500, early_return=False)
+    assert sum(_guards(flow).demanded) > 1_500

@@ -35,7 +35,7 @@ SHAPES = {
     RETURNING: "if is_so ~ 0.3 {{ if ok(q) ~ 0.4 {{ return a(x) }} elif ok(q) ~ 0.2 {{ x = a(x) }} else {{ x = q }} }}",
     "more and more bounds of one value": "if n < {each} ~ {share:.6f} {{ x = a(x) }}",
 }
-FEW = 40
+FEW = 25
 #: What twice as many add is little more than twice as much; where each looks at all others, it is 4 times as much.
 MOST_GROWTH = 3.0
 
