@@ -11,6 +11,7 @@ from harmonia_compiler.contract.bundle import Address
 from harmonia_compiler.contract.decision import fingerprint
 from harmonia_compiler.runtime.actuators.actuator import actuator_for
 from harmonia_compiler.runtime.actuators.compose import counts, places, preparing
+from harmonia_compiler.runtime.actuators.compose import keeper as keeping
 from harmonia_compiler.runtime.actuators.compose.asking import Wish, ask
 from harmonia_compiler.runtime.actuators.compose.containers import Life, life_of
 from harmonia_compiler.runtime.actuators.compose.counts import WISH
@@ -155,6 +156,7 @@ def test_a_replica_that_is_wanted_again_is_started_once_it_has_ended(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken, _ = with_one_more(quickstart, tmp_path, monkeypatch)
+    monkeypatch.setattr(keeping, "delay_s", lambda _: 0.0)
     del taken.lives["minilm-more-0"]
     more = taken.keeper._watched["minilm-more-0"]
     more.leaving = True

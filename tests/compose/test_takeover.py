@@ -366,6 +366,7 @@ def test_what_is_stopped_or_removed_while_a_service_is_taken_over_is_started_aga
 def test_what_somebody_pauses_is_left_so(quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(quickstart, tmp_path / "bundle")
     taken = Taken(tmp_path / "bundle", "", tmp_path / "bin", monkeypatch)
+    monkeypatch.setattr(keeping, "delay_s", lambda _: 0.0)
     (taken.bin / "go").touch()
     with taken.kept():
         taken.until(lambda: taken.keeper._status().ready)
