@@ -6,7 +6,7 @@ elsewhere (`apart.py`).
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -24,6 +24,8 @@ from harmonia_compiler.flow.turns import in_turn
 
 #: In so many steps at most the ways are looked through to all places where something is said of a value.
 _MOST_STEPS = 300_000
+#: Tests of tests within tests are looked into so deep.
+_DEEPEST = 50
 
 
 class Saying(NamedTuple):
@@ -99,7 +101,8 @@ class Said:
         self.arms: dict[int, tuple[tuple[Step, ...], tuple[Step, ...]]] = {}
         self._unheard = {self._asks(at).asked for at, node in enumerate(nodes) if is_unheard(node)}
         ways = Ways(nodes, self._dominators(), result, _MOST_STEPS)
-        unknown: list[int] = []
+        # Of whom it is not told, and the branch whose arms before say nothing of its requests.
+        unknown: dict[int, Span | None] = {}
         at_home = {node.written.at for node in nodes if node.written is not None and _is_at_home(node)}
         # What is written, if anything that is needed takes it.
         taken = {node.written for at, node in enumerate(nodes) if node.written is not None and self._is_needed(at)}
@@ -127,7 +130,7 @@ class Said:
                 reached, is_all = self._reached(position, ways, but=passed_over)
             except TooFarError:
                 if not is_made:
-                    unknown.append(position)
+                    unknown[position] = passed_over
                     continue
                 reached, is_all = self._nearest(position), False
             if is_made:
@@ -290,21 +293,32 @@ class Said:
         return node.span
 
     def _excludes_arms(self, select: int, reached: tuple[Step, ...]) -> bool:
-        """Whether a choice asks for a label, and each test of its branch before it for another one of the value."""
+        """Whether a choice asks for a label, with which each test of its branch before it does not hold."""
         choice, node = self._asks(select), self._nodes[select]
         before = [step for step in reached if isinstance(step, Fact) and step.branch == node.span]
         return (
             node.number == len(before)
             and not choice.is_negated
             and isinstance(choice.asked.test, str)
-            and all(
-                isinstance(fact.asked.test, str)
-                and fact.asked.test != choice.asked.test
-                and replace(fact.asked, test=None) == choice.value
-                and not fact.holds
-                for fact in before
-            )
+            and all(not fact.holds and self._answer(fact.asked, choice.asked) is False for fact in before)
         )
+
+    def _answer(self, asked: Asked, label: Asked, depth: int = 0) -> bool | None:
+        """The answer to a question where a value has some label; None where that does not say it."""
+        asked, is_negated = self._plain(asked)
+        answer: bool | None = None
+        if isinstance(asked.test, str) and replace(asked, test=None) == replace(label, test=None):
+            answer = asked.test == label.test
+        elif asked.test is None and not asked.fields and depth < _DEEPEST:
+            operation = self._nodes[asked.position].operation
+            if isinstance(operation, Constant) and isinstance(operation.value, bool):
+                answer = operation.value
+            elif isinstance(operation, Select):
+                holds = self._answer(Asked(operation.condition), label, depth + 1)
+                if holds is not None:
+                    arm = operation.then if holds else operation.otherwise
+                    answer = self._answer(Asked(arm), label, depth + 1)
+        return None if answer is None else answer ^ is_negated
 
     def _leads(self, other: int, select: int, written: Written, branches: Sequence[Span]) -> Span | None:
         """Which of the branches before a choice says by another one which requests reach it, if one does."""
@@ -333,7 +347,7 @@ class Said:
         holds = (arm % 3 == THEN) != choice.is_negated
         return Fact(choice.asked, holds, choice.share, self._nodes[arm // 3].span)
 
-    def _hear_by_arms(self, written: Sequence[int]) -> None:
+    def _hear_by_arms(self, written: Mapping[int, Span | None]) -> None:
         """Take what is said where it is not told which requests it is of: by the arms around each, whatever else is so.
 
         The earlier tests of the same value count that have one answer whenever a choice is reached. What comes later in
@@ -354,7 +368,12 @@ class Said:
             position = (number if number >= 0 else ~number) // 3
             group = of_value.setdefault(self._asks(position).value, [])
             if number in wanted:
-                found[position] = tuple(self._fact(arm) for arm in group if self._is_earlier(arm // 3, position))
+                branch = written[position]
+                found[position] = tuple(
+                    self._fact(arm)
+                    for arm in group
+                    if self._is_earlier(arm // 3, position) and (branch is None or self._nodes[arm // 3].span != branch)
+                )
             elif number < 0:
                 group.pop()
             else:

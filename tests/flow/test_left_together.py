@@ -132,3 +132,32 @@ def test_of_many_more_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for seed in range(1_000, 1_300):
         monkeypatch.setattr(expand, "_ROUNDS", (1 + seed % 2,))
         agrees(seed, tmp_path)
+
+
+AGENT = """
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 64)
+component step(q: text) -> "search" | "think" | "ask" | "done" = small("step {q}")
+component give_up(q: text) -> bool = small("give {q}")
+component think(q: text) -> text ~ 20 tokens = small("think {q}")
+component ask(q: text) -> text ~ 20 tokens = small("ask {q}")
+component look(q: text) -> text ~ 20 tokens = small("look {q}")
+component answer(q: text) -> text ~ 20 tokens = small("answer {q}")
+component enough(q: text) -> bool = small("enough {q}")
+pipeline p(q: text ~ 9 tokens) -> text {
+    y = q
+    repeat up to 30 {
+        if give_up(y) ~ 0.02 { return answer(y) }
+        next = step(y)
+        if next == "think" { y = think(y) }
+        elif next == "ask" ~ 0.2 { y = ask(y) }
+        elif next == "search" ~ 0.4 { y = look(y) }
+    } until enough(y) ~ 0.14
+    return answer(y)
+}
+"""
+
+
+def test_what_is_said_of_labels_holds_behind_one_that_is_silent(tmp_path: Path) -> None:
+    visits = planned(AGENT, tmp_path).visits
+    assert visits["step"] > 6.0
+    assert [visits[name] / visits["step"] for name in ("think", "ask", "look")] == pytest.approx([0.2, 0.2, 0.4])

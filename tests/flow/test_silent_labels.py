@@ -18,9 +18,9 @@ LABELS = "abcde"
 
 
 class Arm(NamedTuple):
-    """A test for a label, what is said of it, and the call that its block makes."""
+    """A test for one of these labels, what is said of it, and the call that its block makes."""
 
-    label: str
+    labels: str
     call: str
     share: float | None = None
     is_negated: bool = False
@@ -28,7 +28,7 @@ class Arm(NamedTuple):
     @property
     def text(self) -> str:
         said = "" if self.share is None else f" ~ {self.share!r}"
-        return f'v {"!=" if self.is_negated else "=="} "{self.label}"{said}'
+        return " or ".join(f'v {"!=" if self.is_negated else "=="} "{label}"' for label in self.labels) + said
 
 
 class Branch(NamedTuple):
@@ -69,11 +69,14 @@ class Program:
     def _saying(self, label: str, of: float = 1.0) -> Branch:
         """One that says how often the value is a label, of so many: alone, or beside a silent arm."""
         share, call = self._likely[label] / of, self._call()
-        other = Arm(self._random.choice([one for one in self._labels if one != label]), self._call())
+        others = [one for one in self._labels if one != label]
+        other = Arm(
+            "".join(self._random.sample(others, min(len(others), self._random.choice([1, 1, 2])))), self._call()
+        )
         arm = Arm(label, call, share)
         ways = [[arm], [arm, other], [Arm(label, call, 1.0 - share, is_negated=True)]]
         # Nothing asks for the last of all labels.
-        ways += [[other, arm]] if len(self._labels) > 2 else []
+        ways += [[other, arm]] if len(others) > len(other.labels) else []
         return Branch(self._random.choice(ways))
 
     def _silent(self, labels: str) -> Branch:
@@ -82,6 +85,8 @@ class Program:
         is_inside = self._random.random() < 0.3
         if len(asked) == 1 and self._random.random() < 0.4:
             return Branch([Arm(asked[0], self._call(), is_negated=True)], is_inside=is_inside)
+        if len(asked) > 2 and self._random.random() < 0.4:
+            asked[:2] = ["".join(asked[:2])]
         return Branch([Arm(one, self._call()) for one in asked], is_inside=is_inside)
 
     def _behind_a_return(self, first: str, said: dict[str, float]) -> list[Branch]:
@@ -134,7 +139,7 @@ class Program:
     def _made(self, value: str) -> list[tuple[str, float]]:
         found: list[tuple[str, float]] = []
         for arms, returns, is_inside in self._branches:
-            taken = next((arm for arm in arms if (arm.label == value) != arm.is_negated), None)
+            taken = next((arm for arm in arms if (value in arm.labels) != arm.is_negated), None)
             if taken is not None:
                 found.append((taken.call, self._flag if is_inside else 1.0))
                 if returns:
