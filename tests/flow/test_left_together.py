@@ -126,6 +126,56 @@ pipeline p(q: text ~ 9 tokens) -> text {
     assert planned(source, tmp_path).exact
 
 
+OUTSIDE = """
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 64)
+component grade(q: text) -> bool = small("{q}")
+component mend(q: text) -> text = small("mend {q}")
+pipeline p(q: text ~ 9 tokens) -> text {
+    y = q
+    good = grade(q)
+    repeat up to 5 {
+        y = mend(y)
+        fine = grade(y)
+    } until good or fine ~ 0.5
+    if good ~ 0.4 { return mend(y) }
+    return y
+}
+"""
+
+
+def test_what_ends_rounds_and_is_of_none_of_them_makes_figures_estimates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expand, "_ROUNDS", (1,))
+    assert not planned(OUTSIDE, tmp_path).exact
+    monkeypatch.setattr(expand, "_ROUNDS", (5,))
+    assert planned(OUTSIDE, tmp_path).exact
+
+
+PARTS = """
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 64)
+component state(q: text) -> "done" | "more" | "stuck" = small("{q}")
+component mend(q: text) -> text = small("mend {q}")
+pipeline p(q: text ~ 9 tokens) -> text {
+    y = q
+    repeat up to 40 {
+        y = mend(y)
+        found = state(y)
+        if found == "stuck" ~ 0.8 { y = mend(y) }
+    } until found == "done"
+    return y
+}
+"""
+
+
+def test_rounds_are_as_many_as_what_ends_them_says_wherever_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart = planned(PARTS, tmp_path).visits
+    monkeypatch.setattr(expand, "_ROUNDS", (1,))
+    assert planned(PARTS, tmp_path).visits == pytest.approx(apart, rel=0.01)
+
+
 @pytest.mark.slow
 def test_of_many_more_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expand, "NEGLIGIBLE", 1e-12)
