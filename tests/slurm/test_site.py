@@ -116,6 +116,16 @@ def test_a_value_that_is_no_plain_word_of_its_kind_is_refused_at_its_line(line: 
     ]
 
 
+def test_what_a_name_in_a_list_may_hold_is_said() -> None:
+    with pytest.raises(Rejected) as rejected:
+        slurm_site(parse_site(Source("site.toml", '[slurm]\nmodules = ["a&b|c"]\n')))
+    (found,) = rejected.value.found
+    assert (
+        found.help
+        == 'it takes a list such as `["python/3.11"]`, of names of letters, digits, `.`, `_`, `+`, `/` and `-`'
+    )
+
+
 def test_every_mistake_is_told_at_once() -> None:
     assert [found[:2] for found in refused('[slurm]\npartion = "gpu"\nqos = " "\nwall_time = "1"\n')] == [
         ("E0931", 2),

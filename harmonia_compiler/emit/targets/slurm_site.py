@@ -21,7 +21,7 @@ _WORDS = {
     **dict.fromkeys(("partition", "account", "qos", "constraint"), "a name of letters, digits, `.`, `_` and `-`"),
     "gres": 'one of "typed", "untyped" and "none"',
     "gpu_types": 'a table such as `{h100_sxm = "h100"}`',
-    "modules": 'a list of names such as `["python/3.11"]`',
+    "modules": 'a list such as `["python/3.11"]`, of names of letters, digits, `.`, `_`, `+`, `/` and `-`',
     "venv": 'an absolute path of plain names, such as "/shared/venv"',
     "image": 'an absolute path of plain names, such as "/shared/harmonia.sif"',
     "stage": 'an absolute path of plain names, such as "/local/scratch/harmonia"',
