@@ -331,7 +331,7 @@ class Keeper:
         self._was_up = False
         if self._failure is None:
             self._phase = "stopping"
-        self._write()
+            self._write()
         self._docker.end_orders()
         if self._starting is not None:
             self._starting.wait()
