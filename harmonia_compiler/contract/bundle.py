@@ -31,7 +31,7 @@ class ReplicaLaunch(msgspec.Struct, frozen=True):
 class ReplicaShare(msgspec.Struct, frozen=True):
     """What a replica is to be given: up to `batch` calls at once, and of all calls a part in proportion to `weight`.
 
-    By a plan that is the calls a second that it completes, fully busy.
+    By a plan that is the calls a second that it completes where it is as busy as plans let it be.
     """
 
     batch: Batch

@@ -56,10 +56,14 @@ class Ahead:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What the plan reckons with: for how long calls work together, and how many there are of each engine."""
+    """What the plan reckons with: for how long calls work, added up, and how many there are of each engine.
+
+    Those are `timed` of which it says how long they take.
+    """
 
     works_s: float
     calls: Mapping[str, float]
+    timed: Mapping[str, float]
 
 
 @dataclass(slots=True)
@@ -98,14 +102,16 @@ class Lookahead:
         return Ahead(Quantiles(planned.works_s, PLANNED_COUNTS), Quantiles(), calls)
 
     def _of(self, coming: Mapping[str, ExpectedCalls]) -> Planned:
-        calls: dict[str, float] = {}
+        calls, timed = dict[str, float](), dict[str, float]()
         works_ms = 0.0
         for name, one in coming.items():
             if name in self.program.components:
                 engine = self.program.components[name].engine
                 calls[engine] = calls.get(engine, 0.0) + one.visits
-                works_ms += one.visits * one.service_ms
-        return Planned(works_ms / 1000.0, calls)
+                if (takes_ms := one.visits * one.service_ms) > 0.0:
+                    timed[engine] = timed.get(engine, 0.0) + one.visits
+                    works_ms += takes_ms
+        return Planned(works_ms / 1000.0, calls, timed)
 
 
 def point_of(send: Send) -> Point:

@@ -17,6 +17,7 @@ Owned by one driver, the gateway or the simulator, who tells the time and what h
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -39,8 +40,8 @@ from harmonia_compiler.policy.waiting import Standing
 WORTH = 0.9
 #: A call whose turn has come is given up where fewer than this part of those before would still have been in time.
 LIKELY = 0.5
-#: So large a part of the requests that are worked on by the plan, where its replicas are busy, may be in any case: what
-#: was learned of a few requests keeps no engines idle for which the plan says otherwise.
+#: So large a part of the requests that are worked on by the plan, with replicas as busy as plans let them be, may be in
+#: any case: what was learned of a few requests keeps no engines idle for which the plan says otherwise.
 BY_PLAN = 0.5
 
 #: How a request that was let in ended: with its answer, because of the time, or for another reason.
@@ -73,7 +74,7 @@ class Schedule:
 
     `expected` are the calls that the plan reckons with, by pipeline and component; `let_in` is how many requests were.
     `beside` are those of all generations of the service, this one among them: they may route to the same replicas.
-    `at_door` is how many requests wait at the door.
+    `at_door` is how many requests wait at the door, and `callers` are how many pipelines call an engine by the plan.
     """
 
     lines: Mapping[str, Line[Any]]
@@ -83,6 +84,7 @@ class Schedule:
     let_in: int = 0
     beside: Sequence["Schedule"] = ()
     at_door: int = 0
+    callers: Counter[str] = field(default_factory=Counter)
 
     def pipeline(self, program: Program) -> Pipeline:
         """What is known of a Program. One of the same name that takes its place starts with nothing.
@@ -102,6 +104,7 @@ class Schedule:
                 held_s = self.lines[program.components[component].engine].held_s
                 held_s.add(one.service_ms / 1000.0)
         found = self.pipelines[program.pipeline] = Pipeline(Lookahead(program, expected), certain)
+        self.callers = Counter(engine for each in self.pipelines.values() for engine in each.lookahead.planned.timed)
         return found
 
     def arrive(self, program: Program, promise: Promise, now: float) -> Journey:
@@ -250,10 +253,14 @@ class Schedule:
         self._open_doors(now)
 
     def _least(self, pipeline: Pipeline) -> float:
-        """How many requests of a pipeline may be worked on in any case, by the plan and the replicas that are there."""
-        planned = pipeline.lookahead.planned
-        rates = (self.lines[engine].carries / calls for engine, calls in planned.calls.items() if calls > 0.0)
-        return BY_PLAN * planned.works_s * min(rates, default=0.0) / max(1, len(self.expected))
+        """How many requests of a pipeline may be worked on in any case, by the plan and the replicas that are there.
+
+        Their calls work one after the other, as far as they are not on their way at once. Of an engine that several
+        pipelines call each has its part, and one of which the plan does not say how long it takes says nothing.
+        """
+        planned, wide = pipeline.lookahead.planned, pipeline.wide
+        rates = (self.lines[engine].carries / calls / self.callers[engine] for engine, calls in planned.timed.items())
+        return BY_PLAN * min(rates, default=0.0) * planned.works_s / max(1.0, wide.value) if wide.count else 0.0
 
     def open(self, now: float) -> None:
         """Let in from the door who finds a place, and refuse those who have waited too long."""

@@ -4,6 +4,7 @@ Each decides by itself, without asking the others: it has a part of every replic
 its own part of the requests to learn from.
 """
 
+import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +31,9 @@ class Part:
             return share
         turn = (self.number + zlib.crc32(replica.encode())) % self.of
         places = share.batch // self.of + (turn < share.batch % self.of)
-        return msgspec.structs.replace(share, batch=max(1, places), weight=share.weight / self.of)
+        return msgspec.structs.replace(
+            share, batch=max(1, places), weight=max(share.weight / self.of, sys.float_info.min)
+        )
 
     def shares(self, shares: Mapping[str, ReplicaShare]) -> Mapping[str, ReplicaShare]:
         """What this process has of each replica's share."""
