@@ -60,7 +60,8 @@ async def test_a_log_that_cannot_be_written_keeps_nobody_from_an_answer(
     async with loaded(tmp_path, scenario, "walks", 4.0, seed, fault, how=how) as (_, gateway, loading):
         assert set(await loading) == {"answered"}
         gateway.process.terminate()
-        assert await gateway.process.wait() == 0
+        code = await gateway.process.wait()
+        assert code == 0, f"the gateway exited {code}"
 
 
 async def test_a_full_disk_stops_the_controller_s_pen_and_nothing_else(
