@@ -19,9 +19,9 @@ from harmonia_compiler.runtime.actuators.compose.docker import project_of
 from harmonia_compiler.runtime.actuators.compose.keeper import Keeper
 from harmonia_compiler.runtime.actuators.compose.preflight import preflight
 from harmonia_compiler.runtime.actuators.supervision import kept, pids, rundir
+from tests.compose.taken import Taken, kill_keeper, with_actuator
 from tests.compose.test_files import written
 from tests.compose.test_keeping import inspected
-from tests.compose.test_takeover import Taken, kill_keeper, with_actuator
 from tests.emit.conftest import Planned
 
 

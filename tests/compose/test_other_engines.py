@@ -12,9 +12,9 @@ from harmonia_compiler.runtime.actuators.compose import keeper as keeping
 from harmonia_compiler.runtime.actuators.compose.keeper import Keeper
 from harmonia_compiler.runtime.actuators.compose.preflight import preflight
 from harmonia_compiler.runtime.actuators.supervision import rundir
+from tests.compose.taken import Taken, kill_keeper, with_actuator
 from tests.compose.test_files import written
 from tests.compose.test_keeping import with_docker
-from tests.compose.test_takeover import Taken, kill_keeper, with_actuator
 from tests.emit.conftest import Planned
 
 

@@ -16,9 +16,9 @@ from harmonia_compiler.runtime.actuators.compose import ACTUATOR
 from harmonia_compiler.runtime.actuators.compose.containers import life_of
 from harmonia_compiler.runtime.actuators.compose.keeper import Keeper
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
+from tests.compose.taken import Taken
 from tests.compose.test_files import written
 from tests.compose.test_moved import until
-from tests.compose.test_takeover import Taken
 from tests.emit.conftest import Planned
 
 SILENT = "whoever looks after it has said nothing since"

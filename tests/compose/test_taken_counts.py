@@ -19,9 +19,9 @@ from harmonia_compiler.runtime.actuators.compose.keeper import Keeper
 from harmonia_compiler.runtime.actuators.compose.preflight import preflight
 from harmonia_compiler.runtime.actuators.supervision import rundir
 from harmonia_compiler.runtime.bundle import read_service
+from tests.compose.taken import HOLDING, Taken, say_lives
 from tests.compose.test_files import written
 from tests.compose.test_keeping import inspected, part, with_docker
-from tests.compose.test_takeover import HOLDING, Taken, say_lives
 from tests.emit.conftest import Planned
 
 
