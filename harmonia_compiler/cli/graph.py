@@ -9,6 +9,7 @@ from harmonia_compiler.check.files import check_files
 from harmonia_compiler.cli.exits import DIAGNOSTICS
 from harmonia_compiler.cli.options import InventoryPath, files_argument, settings_option
 from harmonia_compiler.cli.output import print_diagnostics
+from harmonia_compiler.cli.untrue import estimated, missed_share
 from harmonia_compiler.contract.inventory import load_inventory
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed, nearest, suggestion
@@ -92,11 +93,10 @@ def command(
 
 def _untrue(demands: Sequence[Demand]) -> Iterator[str]:
     """What is drawn and does not hold exactly, as `plan` says it."""
-    if estimated := [each.pipeline for each in demands if not each.exact]:
-        yield f"Visits are estimated for: {', '.join(estimated)}. There are too many branches for exact probabilities."
+    if pipelines := [each.pipeline for each in demands if not each.exact]:
+        yield estimated(pipelines)
     for one in dict.fromkeys(missed for each in demands for missed in each.missed):
-        line = one.at.source.position(one.at.start)[0]
-        yield f"{one.at.source.name}:{line} says ~ {one.said:.3g}, and what else is said leaves {one.found:.3g}."
+        yield missed_share(one.at.source.name, one.at.source.position(one.at.start)[0], one.said, one.found)
 
 
 def _chosen(application: Application, name: str | None) -> tuple[Flow, ...]:

@@ -3,6 +3,7 @@
 from rich.box import SIMPLE
 from rich.table import Table
 
+from harmonia_compiler.cli.untrue import estimated, missed_share
 from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.contract.plan import Plan, Predicted, Replica
 from harmonia_compiler.diagnostics.numbers import about
@@ -129,13 +130,10 @@ def remarks(plan: Plan) -> list[str]:
             "ones, or choose a model of longer context."
         )
     if plan.estimated:
-        pipelines = ", ".join(plan.estimated)
-        said.append(f"Visits are estimated for: {pipelines}. There are too many branches for exact probabilities.")
+        said.append(estimated(plan.estimated))
     for one in plan.missed:
-        said.append(
-            f"{one.source}:{one.line} says ~ {one.said:.3g}, and what else is said leaves {one.found:.3g}. Where "
-            "values go together, test one inside of the other's branches."
-        )
+        step = "Where values go together, test one inside of the other's branches."
+        said.append(f"{missed_share(one.source, one.line, one.said, one.found)} {step}")
     if plan.solver.status != "optimal":
         within = plain(up(plan.solver.gap * 100.0))
         said.append(f"The search ended at its node limit; the plan is within {within} % of the best.")
