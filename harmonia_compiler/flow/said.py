@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from harmonia_compiler.contract.program import Constant, Select
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.arms import is_unheard
-from harmonia_compiler.flow.asked import Asked, Test
+from harmonia_compiler.flow.asked import Asked, Test, settled
 from harmonia_compiler.flow.dominators import THEN, dominators
 from harmonia_compiler.flow.expand import Expanded, Item
 from harmonia_compiler.flow.graph import EVEN, MOST_THROUGH, Node, Passed, Written
@@ -306,18 +306,15 @@ class Said:
     def _answer(self, asked: Asked, label: Asked, depth: int = 0) -> bool | None:
         """The answer to a question where a value has some label; None where that does not say it."""
         asked, is_negated = self._plain(asked)
-        answer: bool | None = None
+        operation = self._nodes[asked.position].operation
         if isinstance(asked.test, str) and replace(asked, test=None) == replace(label, test=None):
-            answer = asked.test == label.test
-        elif asked.test is None and not asked.fields and depth < _DEEPEST:
-            operation = self._nodes[asked.position].operation
-            if isinstance(operation, Constant) and isinstance(operation.value, bool):
-                answer = operation.value
-            elif isinstance(operation, Select):
-                holds = self._answer(Asked(operation.condition), label, depth + 1)
-                if holds is not None:
-                    arm = operation.then if holds else operation.otherwise
-                    answer = self._answer(Asked(arm), label, depth + 1)
+            answer: bool | None = asked.test == label.test
+        elif isinstance(operation, Select) and depth < _DEEPEST:
+            holds = self._answer(Asked(operation.condition), label, depth + 1)
+            arm = operation.then if holds else operation.otherwise
+            answer = None if holds is None else self._answer(replace(asked, position=arm), label, depth + 1)
+        else:
+            answer = settled(self._nodes, asked)
         return None if answer is None else answer ^ is_negated
 
     def _leads(self, other: int, select: int, written: Written, branches: Sequence[Span]) -> Span | None:
