@@ -59,6 +59,15 @@ def robbed(hand: Hand, names: tuple[str, ...] = ("lock",)) -> Iterator[Ident]:
             os.kill(supervisor.pid, signal.SIGCONT)
 
 
+def left_in(folder: Path) -> dict[str, object]:
+    """What the files hold, but for when the service was last seen, which goes on."""
+    holds: dict[str, object] = {name: (folder / name).read_bytes() for name in FILES}
+    state = RunDirectory(folder.parent).read_state()
+    assert state is not None
+    assert state.seen is not None
+    return holds | {"state.json": msgspec.structs.replace(state, seen=None)}
+
+
 def make_say(hand: Hand, word: str) -> None:
     """Has the process `one` write a word into its log."""
     urllib.request.urlopen(f"http://127.0.0.1:{hand.process('one').port}/{word}", b"", timeout=5).close()
@@ -127,15 +136,15 @@ def test_a_supervisor_that_was_replaced_ends_and_leaves_its_successor_alone(runn
 
 def test_what_was_removed_is_put_back(running: Hand) -> None:
     folder = running.path / "run"
-    before = {name: (folder / name).read_bytes() for name in FILES}
+    before = left_in(folder)
     for name in FILES:
         (folder / name).unlink()
     until(lambda: all((folder / name).exists() for name in FILES))
-    until(lambda: {name: (folder / name).read_bytes() for name in FILES} == before)
+    until(lambda: left_in(folder) == before)
     assert RunDirectory(running.path).is_held()
     (folder / "lock").write_text("")
     (folder / "endpoints.json").write_text("[]")
-    until(lambda: {name: (folder / name).read_bytes() for name in FILES} == before)
+    until(lambda: left_in(folder) == before)
     running.down()
     running.assert_nothing_left()
 
