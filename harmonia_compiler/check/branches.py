@@ -60,6 +60,35 @@ def chain(statement: tree.If, scope: Scope) -> Chain:
     return Chain(tuple(entries), left)
 
 
+def said_before_silent(statement: tree.If, scope: Scope) -> tree.If:
+    """A branch over all labels of a name; where a share is said of its last arm, one without a share is the last.
+
+    Nothing asks for what is left of all labels, so that what is said of it would be lost where the others are asked for
+    elsewhere. The order of arms is of no consequence where each asks for labels of its own.
+    """
+    *arms, last = statement.arms
+    silent = [at for at, arm in enumerate(arms) if arm.share is None]
+    if last.share is None or not silent or not _are_apart(statement, scope):
+        return statement
+    at = silent[-1]
+    return msgspec.structs.replace(statement, arms=(*arms[:at], last, *arms[at + 1 :], arms[at]))
+
+
+def _are_apart(statement: tree.If, scope: Scope) -> bool:
+    """Whether each test asks for nothing but labels of one name, and no two for the same."""
+    asked_for: list[tuple[str, str]] = []
+    for arm in statement.arms:
+        holds, fails = narrow(arm.test, scope)
+        sides = [*holds.items(), *fails.items()]
+        if len(holds) != 1 or holds.keys() != fails.keys() or not all(isinstance(of, Labels) for _, of in sides):
+            return False
+        (name, asked), (_, others) = [(name, {*of.labels}) for name, of in sides if isinstance(of, Labels)]
+        if asked & others:
+            return False
+        asked_for += [(name, label) for label in asked]
+    return len({name for name, _ in asked_for}) == 1 and len({*asked_for}) == len(asked_for)
+
+
 def shares(
     arms: tuple[tree.Arm, ...], findings: Findings, *, covers_all: bool, known: Sequence[float | None]
 ) -> list[Expected]:
@@ -71,23 +100,16 @@ def shares(
     written, what does not fit with what is known is another matter (W0504).
     """
     said = [each if arm.share is None else share_of(arm.share, findings) for arm, each in zip(arms, known, strict=True)]
-    total = sum(share for share in said if share is not None)
     written = [arm.share for arm in arms if arm.share is not None]
     rounded = _CLOSE + sum(half_a_digit(share.span) for share in written)
     by_hand = sum(share for arm, share in zip(arms, said, strict=True) if arm.share is not None and share is not None)
-    is_short = covers_all and None not in said and total < 1 - rounded
     if by_hand > 1 + rounded:
         help = "each is a part of the requests that reach the `if`"
         findings.add("E0502", f"the shares of this branch sum to {by_hand:g}", written[-1].span, help=help)
-    elif any(arm.share is None and each is not None for arm, each in zip(arms, known, strict=True)):
-        # Nothing asks for the last of all classes, so that its share is held against the loads here.
-        if covers_all and arms[-1].share is not None and len(written) == 1 and (is_short or total > 1 + rounded):
-            message = f"by the loads of the classes, the test holds for {1 - total + by_hand:.3g} of those asked"
-            findings.add("W0504", message, written[-1].span, help="leave this one out: it follows from the loads")
-    elif is_short and written:
-        last = written[-1]
-        message = f"the shares of this branch sum to {total:g}, but its tests cover every label"
-        findings.add("E0502", message, last.span, help=f"leave this one out: it is {1 - total + (said[-1] or 0):g}")
+    elif covers_all and len(written) == len(arms) and None not in said and by_hand < 1 - rounded:
+        message = f"the shares of this branch sum to {by_hand:g}, but its tests cover every label"
+        help = f"leave this one out: it is {1 - by_hand + (said[-1] or 0.0):g}"
+        findings.add("E0502", message, written[-1].span, help=help)
     is_written = [arm.share is not None for arm in arms]
     return _expected(said, is_written, said.count(None) + (0 if covers_all else 1))
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from harmonia_compiler.check.answers import Answer, Choice, Taken
-from harmonia_compiler.check.branches import Expected, Path, chain, merge, shares
+from harmonia_compiler.check.branches import Expected, Path, chain, merge, said_before_silent, shares
 from harmonia_compiler.check.classes import class_shares
 from harmonia_compiler.check.foregone import warn_of_foregone
 from harmonia_compiler.check.narrowing import Narrowed, is_impossible
@@ -46,6 +46,9 @@ class _Branch:
             raise TooLarge
         tests = chain(statement, self.scope)
         covers_all = tests.is_exhausted and statement.otherwise is None
+        if covers_all:
+            self.statement = statement = said_before_silent(statement, self.scope)
+            tests = chain(statement, self.scope)
         known = class_shares(
             [arm.test for arm in statement.arms],
             [entry.asked for entry in tests.entries],

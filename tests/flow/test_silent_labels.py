@@ -74,9 +74,8 @@ class Program:
             "".join(self._random.sample(others, min(len(others), self._random.choice([1, 1, 2])))), self._call()
         )
         arm = Arm(label, call, share)
-        ways = [[arm], [arm, other], [Arm(label, call, 1.0 - share, is_negated=True)]]
-        # Nothing asks for the last of all labels.
-        ways += [[other, arm]] if len(others) > len(other.labels) else []
+        each = [Arm(one, self._call()) for one in others]
+        ways = [[arm], [arm, other], [other, arm], [*each, arm], [Arm(label, call, 1.0 - share, is_negated=True)]]
         return Branch(self._random.choice(ways))
 
     def _silent(self, labels: str) -> Branch:
