@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from harmonia_compiler.check.program import MOST_SUGGESTED
-from harmonia_compiler.check.types import MOST_PARTS, Shape, record_of, shown
+from harmonia_compiler.check.types import MOST_PARTS, Shape, record_of, shown, shown_apart
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.types import (
     Bool,
@@ -110,9 +110,8 @@ def compare(
                 findings.add("E0326", message, places[port.name], help=help, notes=notes)
         elif found.shape is not None and not fits(port.type, found.shape.type):
             notes = (Note(found.span, "annotated here"),)
-            message = (
-                f"`{port.name}` is `{shown(port.type)}` here, and `{shown(found.shape.type)}` in `{annotated.name}`"
-            )
+            here, there = shown_apart(port.type, found.shape.type, fits)
+            message = f"`{port.name}` is {here} here, and {there} in `{annotated.name}`"
             findings.add("E0326", message, places[port.name], help="give both one type", notes=notes)
     for missing in [each for each in theirs if each not in places and each not in misnamed.values()]:
         if theirs[missing].default is msgspec.UNSET:
@@ -128,7 +127,8 @@ def compare(
     gives = annotated.result.shape
     if gives is not None and node.result is not None and not fits(gives.type, result.type):
         notes = (Note(annotated.result.span, "annotated here"),)
-        message = f"the result is `{shown(result.type)}` here, and `{shown(gives.type)}` in `{annotated.name}`"
+        there, here = shown_apart(gives.type, result.type, fits)
+        message = f"the result is {here} here, and {there} in `{annotated.name}`"
         findings.add("E0326", message, node.result.span, help="give both one type", notes=notes)
 
 

@@ -204,7 +204,7 @@ def _merged(
         if joined is None:
             line = span.source.position(span.start)[0]
             one, another = shown_apart(of, value.type)
-            types = f"`{one}` on one path and `{another}` on another"
+            types = f"{one} on one path and {another} on another"
             why = f"E0311 after the `if` of line {line}, `{name}` is {types}"
             return Binding(variables, None, why, variables[-1].span)
         of = joined

@@ -13,7 +13,7 @@ from harmonia_compiler.check.nodes import MOST_COPIED
 from harmonia_compiler.check.program import Declared
 from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.settings import SettingReader
-from harmonia_compiler.check.types import shown
+from harmonia_compiler.check.types import shown_apart
 from harmonia_compiler.check.unknown import report_unknown_callee
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.program import Call
@@ -168,7 +168,8 @@ def _report_wrong(values: "Values", call: tree.Call, wrong: Sequence[_Given]) ->
 
 
 def _mismatch(call: tree.Call, port: Port, value: Value) -> str:
-    return f"`{port.name}` of `{call.name.text}` takes `{shown(port.type)}`, not `{shown(value.type)}`"
+    given, wanted = shown_apart(value.type, port.type, fits)
+    return f"`{port.name}` of `{call.name.text}` takes {wanted}, not {given}"
 
 
 def _wrong_argument(values: "Values", call: tree.Call, port: Port, argument: tree.Argument, value: Value) -> None:

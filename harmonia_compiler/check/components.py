@@ -16,7 +16,7 @@ from harmonia_compiler.check.program import Context, Declared, not_a
 from harmonia_compiler.check.prompts import Template
 from harmonia_compiler.check.settings import ComponentName, SettingReader
 from harmonia_compiler.check.soundness import check_prompts, check_settings, check_size
-from harmonia_compiler.check.types import Shape, Types, shown
+from harmonia_compiler.check.types import Shape, Types, shown, shown_apart
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.types import fits
 from harmonia_compiler.diagnostics.diagnostic import Note, Rejected
@@ -288,7 +288,8 @@ class Components:
         if value is None:
             return None
         if not fits(value.type, shape.type):
-            message = f"the default of `{node.name.text}` is `{shown(value.type)}`, not `{shown(shape.type)}`"
+            given, wanted = shown_apart(value.type, shape.type, fits)
+            message = f"the default of `{node.name.text}` is {given}, not {wanted}"
             self.findings.add("E0317", message, node.default.span, help="give a default of the port's type")
         return value.value
 

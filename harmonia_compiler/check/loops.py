@@ -206,8 +206,8 @@ class _Loop:
         variable = found.scope.own.get(carried.name)
         place = variable.span if variable is not None else self.statement.limit.span
         notes = tuple(Note(each.span, "bound here before the loop") for each in carried.binding.variables[:1])
-        now, then = shown_apart(carried.type, handed)
-        message = f"`{carried.name}` is `{now}` in one round and `{then}` in the next"
+        now, then = shown_apart(carried.type, handed, lambda one, other: join(one, other) == one)
+        message = f"`{carried.name}` is {now} in one round and {then} in the next"
         help = "give it one type in every round, or give the second value a name of its own"
         self.findings.add("E0324", message, place, help=help, notes=notes)
 

@@ -17,7 +17,7 @@ from harmonia_compiler.check.regions import limit_of
 from harmonia_compiler.check.rounds import Grown
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.streaming import Streamed, report_unstreamed
-from harmonia_compiler.check.types import shown
+from harmonia_compiler.check.types import shown, shown_apart
 from harmonia_compiler.check.unreached import report_unreached
 from harmonia_compiler.check.values import Values
 from harmonia_compiler.contract.component import Port
@@ -266,7 +266,8 @@ class _Pipeline:
             self.whole = False
             return -1
         if not fits(value.type, self.result_type):
-            message = f"`{self.declared.name}` gives `{shown(self.result_type)}`, not `{shown(value.type)}`"
+            given, wanted = shown_apart(value.type, self.result_type, fits)
+            message = f"`{self.declared.name}` gives {wanted}, not {given}"
             notes = (Note(self.node.result.span, "declared here"),)
             help = _in_order(value.type, self.result_type) or "return a value of that type, or change the declaration"
             self.findings.add("E0313", message, statement.value.span, help=help, notes=notes)

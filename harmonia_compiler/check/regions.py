@@ -168,7 +168,7 @@ def read_guarded(values: "Values", given: tree.Guarded, scope: Scope) -> Value |
         assert otherwise is not None
         assert given.otherwise is not None
         given_type, of_value = shown_apart(otherwise.type, value.type)
-        message = f"this is `{given_type}`, and what it stands in for is `{of_value}`"
+        message = f"this is {given_type}, and what it stands in for is {of_value}"
         help = "give a value of the same type"
         values.findings.add("E0325", message, given.otherwise.span, help=help)
         return None

@@ -1,6 +1,6 @@
 """Types as written to types as contracts know them, with the sizes that the user expects."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 
 import msgspec
@@ -33,6 +33,8 @@ from harmonia_compiler.syntax.lexer import BROKEN_NAME
 #: A type that refers to types that refer to types grows fast; beyond this nobody means it.
 MOST_PARTS = 500
 _DEEPEST = 32
+#: In letters: a sentence takes no longer types.
+_LONGEST_SHOWN = 60
 
 
 #: What other languages call types, in small letters, with what is written here.
@@ -115,33 +117,56 @@ def report_too_large(span: Span, findings: Findings) -> None:
 def shown(of: Type) -> str:
     """A type for a sentence: as it is written, cut where it is long."""
     text = show(of)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
 
 
-def shown_apart(one: Type, other: Type) -> tuple[str, str]:
-    """Two types that differ, for a sentence: of those cut alike, the first part that does not meet, or is another."""
-    here, there = shown(one), shown(other)
-    if here != there:
-        return here, there
-    match one, other:
-        case ListOf(item), ListOf(other_item) if item is not None and other_item is not None:
-            here, there = shown_apart(item, other_item)
-            return f"[{here}]", f"[{there}]"
-        case Record(fields), Record(other_fields):
-            pairs = [*zip(fields, other_fields, strict=False)]
-            apart = next((pair for pair in pairs if _are_apart(*pair)), None)
-            apart = apart or next((pair for pair in pairs if pair[0] != pair[1]), None)
-            if apart is not None:
-                field, other_field = apart
-                if field.name != other_field.name:
-                    return f"(…, {field.name}: …)", f"(…, {other_field.name}: …)"
-                here, there = shown_apart(field.type, other_field.type)
-                return f"(…, {field.name}: {here}, …)", f"(…, {field.name}: {there}, …)"
-    return here, there
+def shown_apart(one: Type, other: Type, meet: Callable[[Type, Type], object] = join) -> tuple[str, str]:
+    """Two types that do not `meet`, quoted for a sentence: of long ones, only what is apart in them."""
+    begun = ended = ""
+    while max(len(show(one)), len(show(other))) > _LONGEST_SHOWN:
+        match one, other:
+            case ListOf(item), ListOf(other_item) if item is not None and other_item is not None:
+                one, other = item, other_item
+                begun, ended = f"{begun}[", f"]{ended}"
+            case Record(fields), Record(other_fields):
+                field, other_field = _apart(fields, other_fields, meet)
+                if field is None or other_field is None or field.name != other_field.name:
+                    here, there = _with(field, other_field), _with(other_field, field)
+                    return f"`{begun}{here[0]}{ended}`{here[1]}", f"`{begun}{there[0]}{ended}`{there[1]}"
+                one, other = field.type, other_field.type
+                begun, ended = f"{begun}(… {field.name}: ", f" …){ended}"
+            case Labels(labels), Labels(other_labels):
+                one, other = _beyond(labels, other_labels), _beyond(other_labels, labels)
+                break
+            case _:
+                break
+    return f"`{begun}{shown(one)}{ended}`", f"`{begun}{shown(other)}{ended}`"
 
 
-def _are_apart(one: Field, other: Field) -> bool:
-    return one.name != other.name or join(one.type, other.type) is None
+def _apart(
+    fields: tuple[Field, ...], others: tuple[Field, ...], meet: Callable[[Type, Type], object]
+) -> tuple[Field | None, Field | None]:
+    """Of two records, the first field of each that the other lacks; where none does, the first two that do not meet."""
+    names, other_names = {field.name for field in fields}, {field.name for field in others}
+    if names != other_names:
+        return (
+            next((field for field in fields if field.name not in other_names), None),
+            next((field for field in others if field.name not in names), None),
+        )
+    pairs = zip(fields, others, strict=True)
+    return next(pair for pair in pairs if pair[0].name != pair[1].name or not meet(pair[0].type, pair[1].type))
+
+
+def _with(field: Field | None, other: Field | None) -> tuple[str, str]:
+    """A record by the field that another lacks, or else by what it lacks: within the quotes and behind them."""
+    if field is not None:
+        return f"(… {field.name}: {shown(field.type)} …)", ""
+    return "(…)", "" if other is None else f" without `{other.name}`"
+
+
+def _beyond(labels: tuple[str, ...], others: tuple[str, ...]) -> Labels:
+    """The labels that are not among others; all of them where there are none."""
+    return Labels(tuple(label for label in labels if label not in others) or labels)
 
 
 class Types:

@@ -198,7 +198,7 @@ class Values:
             if joined is None:
                 assert item_type is not None
                 this, before = shown_apart(value.type, item_type)
-                message = f"this item is `{this}`, those before are `{before}`"
+                message = f"this item is {this}, those before are {before}"
                 help = "all items of a list have one type"
                 self.findings.add("E0315", message, item.span, help=help)
                 return None
@@ -239,7 +239,7 @@ class Values:
             of = join(result.type, value.type)
             if of is None:
                 this, before = shown_apart(value.type, result.type)
-                message = f"a list `{this}` cannot be joined to `{before}`"
+                message = f"a list {this} cannot be joined to {before}"
                 self.findings.add("E0315", message, operand.span, help="all items of a list have one type")
                 return None
             result = Value(self.nodes.add(Concat(result.position, value.position), of, given.span), of)
