@@ -63,8 +63,9 @@ def read_each(values: "Values", given: tree.Each, scope: Scope) -> Value | None:
     if items is not None and not (isinstance(items.type, ListOf) and items.type.item is not None):
         pass_over(values, given, scope=scope)
         if isinstance(items.type, ListOf):
-            help = "give it a list that may have items"
-            values.findings.add("E0328", "this list is always empty", given.items.span, help=help)
+            if values.complete:
+                help = "give it a list that may have items"
+                values.findings.add("E0328", "this list is always empty", given.items.span, help=help)
             # In a loop the list may grow by what is read behind this, so that reading goes on with what is known.
             return Value(values.nodes.constant([], items.type, given.span), items.type)
         message = f"`each` goes over a list, and this is `{shown(items.type)}`"

@@ -32,7 +32,7 @@ _STRUCTURE = frozenset({"E0101", "E0102", "E0112"})
 _NAMING = frozenset({"COMPONENT", "PIPELINE", "TYPE", "CLASS"})
 
 #: What begins a line of a pipeline: found outside of any, it follows from what is wrong above.
-_INNER = frozenset({"NAME", "RETURN", "IF", "ELIF", "ELSE", "REPEAT", "UNTIL", "SLO", "LOAD", "RBRACE"})
+_INNER = frozenset({"NAME", "RETURN", "IF", "ELIF", "ELSE", "REPEAT", "UNTIL", "SLO", "LOAD", "RBRACE", "TEXT"})
 
 
 def parse(source: Source, findings: Findings) -> tree.File:

@@ -17,7 +17,9 @@ _VALUES = frozenset({"NAME", "TEXT", "LONG_TEXT", "NUMBER", "TRUE", "FALSE", "NO
 
 
 #: Behind these a value stands, on the same line.
-BEFORE_A_VALUE = frozenset({"EQUAL", "RETURN", "STREAM", "COLON"})
+BEFORE_A_VALUE = frozenset({"EQUAL", "RETURN", "STREAM", "COLON", "NOT"})
+#: So it does behind these, which may begin a line.
+OPERATORS = frozenset({"PLUS", "COMPARISON", "AT_MOST", "AND", "OR", "ELSE", "WITHIN", "WHERE", "TILDE"})
 
 
 class Region(msgspec.Struct, frozen=True):
@@ -60,8 +62,11 @@ def repaired(tokens: list[Token], position: int, region: Region) -> Repaired:
     """The tokens with what cannot be read at a position replaced; the same ones where nothing can be done."""
     if region.level == 0:
         return _declaration(tokens, position)
-    if _lacks_value(tokens, position):
+    if goes_on_below(tokens, position):
         return Repaired([*tokens[:position], *tokens[position + 1 :]])
+    if (end := _end_of_block(tokens, position, region)) is not None:
+        value = _made(tokens[position - 1], f"NAME {BROKEN_NAME}")
+        return Repaired([*tokens[:position], *value, *tokens[end:]], whole=False)
     first = tokens[region.start].kind if region.start < region.end else ""
     second = tokens[region.start + 1].kind if region.start + 1 < region.end else ""
     if first in _HEADS:
@@ -85,12 +90,25 @@ def _declaration(tokens: list[Token], position: int) -> Repaired:
     return Repaired(tokens[:position], whole=False)
 
 
-def _lacks_value(tokens: list[Token], position: int) -> bool:
+def goes_on_below(tokens: list[Token], position: int) -> bool:
     """Whether a line ends where a value is wanted, and the next one begins with a value and no statement."""
     here, *following = [token.kind for token in tokens[position : position + 3]] or [""]
-    if here != "_NL" or not following or tokens[position - 1].kind not in BEFORE_A_VALUE:
+    if here != "_NL" or not following or tokens[position - 1].kind not in BEFORE_A_VALUE | OPERATORS:
         return False
     return following[0] in _VALUES and following != ["NAME", "EQUAL"]
+
+
+def _end_of_block(tokens: list[Token], position: int, region: Region) -> int | None:
+    """Where the statements end that stand further inside, as in other languages, behind a `:` that wants a value."""
+    indent = tokens[region.start].indent
+    if [token.kind for token in tokens[position - 1 : position + 1]] != ["COLON", "_NL"]:
+        return None
+    if tokens[position + 1].indent <= indent:
+        return None
+    for at, token in _outer(tokens, position + 1, len(tokens)):
+        if token.kind == "RBRACE" or (token.kind == "_NL" and tokens[at + 1].indent <= indent):
+            return at
+    return None
 
 
 def _value(tokens: list[Token], begin: int, end: int) -> Repaired:

@@ -9,7 +9,7 @@ from harmonia_compiler.diagnostics.near import nearest
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.syntax.automaton import Slip
 from harmonia_compiler.syntax.lexer import KEYWORDS
-from harmonia_compiler.syntax.repair import BEFORE_A_VALUE
+from harmonia_compiler.syntax.repair import BEFORE_A_VALUE, OPERATORS, goes_on_below
 from harmonia_compiler.syntax.token import Token
 
 _WORDS = {
@@ -57,7 +57,8 @@ _SHORTEST_WORD = 3
 class _Spot(msgspec.Struct, frozen=True):
     """A slip with the tokens around it. Only their kinds and texts matter.
 
-    `earlier` is the kind of the token two before it, `declares` that of the first one of the declaration.
+    `earlier` is the kind of the token two before it, `declares` that of the first one of the declaration, `goes_on`
+    whether the value that lacks at a line's end begins the next one.
     """
 
     token: Token
@@ -66,6 +67,7 @@ class _Spot(msgspec.Struct, frozen=True):
     accepted: frozenset[str]
     earlier: str
     declares: str
+    goes_on: bool
 
     @property
     def kind(self) -> str:
@@ -110,7 +112,7 @@ def explain(source: Source, tokens: list[Token], slip: Slip) -> Diagnostic:
     before = tokens[slip.position - 1] if slip.position else None
     after = tokens[slip.position + 1].kind if slip.position + 1 < len(tokens) else "$END"
     earlier = tokens[slip.position - 2].kind if slip.position > 1 else ""
-    spot = _Spot(token, before, after, accepted, earlier, tokens[0].kind)
+    spot = _Spot(token, before, after, accepted, earlier, tokens[0].kind, goes_on_below(tokens, slip.position))
     span = _span(source, token)
     if spot.ends and before is not None:
         span = Span(source, before.end, before.end)
@@ -388,6 +390,8 @@ def _elsewhere(spot: _Spot) -> str:
 def _advice(spot: _Spot) -> str:
     if spot.kind in ("NAME", "COLON") and spot.after == "LBRACE" and "LBRACE" in spot.accepted:
         return f"delete {_shown(spot.token)}"
+    if spot.goes_on and spot.before is not None and spot.behind in OPERATORS:
+        return f"put {_shown(spot.before)} at the beginning of the next line"
     if other := _elsewhere(spot):
         return other
     found = next((help for holds, help in _ADVICE if holds(spot)), "")
