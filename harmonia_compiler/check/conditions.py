@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec.structs import replace
 
 from harmonia_compiler.check.comparisons import comparable, report_apart, report_free_text
@@ -53,15 +54,18 @@ def read_condition(values: "Values", given: tree.Expression, scope: Scope, share
     written = values.source(given)
     if isinstance(given, tree.Guarded):
         written = f"({written})"
-    if isinstance(value.type, Labels):
-        help = _test_of(value.type, written)
-        values.findings.add("E0306", "a condition is a bool, and this is a label", given.span, help=help)
-    elif isinstance(value.type, Text):
+    if isinstance(value.type, Text):
         report_free_text(given, values.context)
+    elif isinstance(given, tree.Text | tree.Amount):
+        _report_no_bool(values, given, value.type, f"compare a value with it: `name == {written}`")
     else:
-        help = _test_of(value.type, written)
-        values.findings.add("E0306", f"a condition is a bool, and this is `{shown(value.type)}`", given.span, help=help)
+        _report_no_bool(values, given, value.type, _test_of(value.type, written))
     return None
+
+
+def _report_no_bool(values: "Values", given: tree.Expression, of: Type, help: str) -> None:
+    what = "a label" if isinstance(of, Labels) else f"`{shown(of)}`"
+    values.findings.add("E0306", f"a condition is a bool, and this is {what}", given.span, help=help)
 
 
 def _chain(
@@ -71,6 +75,7 @@ def _chain(
     found = [values.truth(operands[0], scope, each)]
     first = values.nodes.effect
     known: dict[str, Type] = {}
+    compared: _Compared | None = None
     for at, (before, operand) in enumerate(pairwise(operands), 1):
         holds, fails = narrow(before, Scope(scope, narrowed=dict(known)))
         known |= holds if is_and else fails
@@ -79,6 +84,13 @@ def _chain(
             what = "nothing reaches this test"
             report_unreached(values, operand, *operands[at:], scope=scope, what=what, help=help)
             break
+        compared = _last_compared(before) or compared
+        if compared is not None and (literal := _literal(operand)) is not None:
+            of = Labels((literal.value,)) if isinstance(literal, tree.Text) else Number()
+            test = _test_with(values, compared, literal, operand)
+            _report_no_bool(values, literal, of, f"compare with each: `{test}`")
+            found.append(None)
+            continue
         effect, among = values.nodes.effect, values.nodes.among
         values.nodes.among = operand.span
         value = values.truth(operand, Scope(scope, narrowed=dict(known)), each)
@@ -95,6 +107,48 @@ def _chain(
     if values.nodes.effect != first:
         values.nodes.reached(first, result, Bool(), span)
     return Value(result, Bool())
+
+
+class _Compared(msgspec.Struct, frozen=True):
+    """A comparison, and whether a `not` turns it around."""
+
+    test: tree.Comparison
+    turned: bool
+
+
+def _last_compared(given: tree.Expression) -> _Compared | None:
+    """The comparison that an operand ends with."""
+    match given:
+        case tree.Group(value=inner):
+            return _last_compared(inner)
+        case tree.Negation(operand=inner):
+            found = _last_compared(inner)
+            return found and replace(found, turned=not found.turned)
+        case tree.Conjunction(operands=operands) | tree.Disjunction(operands=operands):
+            return _last_compared(operands[-1])
+        case tree.Comparison():
+            return _Compared(given, turned=False)
+    return None
+
+
+def _literal(given: tree.Expression) -> tree.Text | tree.Amount | None:
+    """The text or number that stands where a test is wanted, perhaps behind `not`."""
+    while isinstance(given, tree.Group | tree.Negation):
+        given = given.value if isinstance(given, tree.Group) else given.operand
+    if isinstance(given, tree.Text) or (isinstance(given, tree.Amount) and given.unit is None):
+        return given
+    return None
+
+
+def _test_with(values: "Values", before: _Compared, literal: tree.Text | tree.Amount, operand: tree.Expression) -> str:
+    """The test that was meant by a literal alone: the one before it with this literal."""
+    left, operator, right = values.source(before.test.left), before.test.operator, values.source(literal)
+    if isinstance(tree.bare(before.test.left), tree.Text | tree.Amount):
+        left, right = right, values.source(before.test.right)
+    if tree.bare(operand) is literal:
+        return f"{'not ' if before.turned else ''}{left} {operator} {right}"
+    # The `not` before it stays.
+    return f"{left} {'==' if operator == '!=' else operator} {right}"
 
 
 def _comparison(values: "Values", given: tree.Comparison, scope: Scope) -> Value | None:

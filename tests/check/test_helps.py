@@ -58,6 +58,35 @@ HELPS = {
         'x = grade("compare it")\nif sort("compare it") { return q }\nreturn q',
         'compare one of its fields: `sort("compare it").kind == "a"`',
     ),
+    "a label alone beside a comparison": (
+        'k = kind(q)\nif k == "none" or "one" { return q }\nreturn q',
+        'compare with each: `k == "one"`',
+    ),
+    "a label alone behind another one": (
+        'if kind(q) == "none" or ok(q) or "one" or "many" { return q }\nreturn q',
+        'compare with each: `kind(q) == "one"`',
+    ),
+    "a label alone beside what is not it": (
+        'k = kind(q)\nif k != "none" and "one" { return q }\nreturn q',
+        'compare with each: `k != "one"`',
+    ),
+    "not a label alone": (
+        'k = kind(q)\nif k != "none" and not "one" { return q }\nreturn q',
+        'compare with each: `k == "one"`',
+    ),
+    "a label alone behind not": (
+        'k = kind(q)\nif not k == "none" and "one" { return q }\nreturn q',
+        'compare with each: `not k == "one"`',
+    ),
+    "a label alone where the other stands first": (
+        'k = kind(q)\nif ok(q) and ("none" == k) or "one" { return q }\nreturn q',
+        'compare with each: `"one" == k`',
+    ),
+    "a number alone beside a comparison": (
+        "if count(search(q)) == 3 or 4 { return q }\nreturn q",
+        "compare with each: `count(search(q)) == 4`",
+    ),
+    "a label alone": ('if "one" { return q }\nreturn q', 'compare a value with it: `name == "one"`'),
     "a vector as a test": (
         "if v { return q }\nreturn q",
         "let a component answer a bool or a label about it, and test that",
