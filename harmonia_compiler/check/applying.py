@@ -1,6 +1,6 @@
 """Calls of the language's own functions, such as `fuse(lists, top_k: 6)`."""
 
-from collections.abc import Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -9,10 +9,9 @@ from harmonia_compiler.check.amounts import WHOLE, amount
 from harmonia_compiler.check.calls import match_arguments
 from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.types import shown
-from harmonia_compiler.check.unreached import pass_over
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.program import Apply
-from harmonia_compiler.contract.types import Text
+from harmonia_compiler.contract.types import ListOf, Text
 from harmonia_compiler.functions.function import Function, Taken
 from harmonia_compiler.syntax import tree
 
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
 
 def apply_function(values: "Values", call: tree.Call, function: Function, scope: Scope) -> Value | None:
     """The function's value for these arguments; its constants become settings of the operation."""
+    if (found := _no_number(call, function)) is not None:
+        _report_no_number(values, call, function, *found, scope)
+        return None
     taken = {parameter.name: parameter for parameter in function.parameters}
     # What a parameter's type may be is for the function to say; here a port only has a name and perhaps a default.
     ports = [
@@ -32,13 +34,10 @@ def apply_function(values: "Values", call: tree.Call, function: Function, scope:
     settings: dict[str, int] = {}
     given: list[tuple[Taken, tree.Argument, Value]] = []
     whole = matched.whole
-    numbers = [
-        name for name, each in matched.ports.items() if not taken[name].constant and isinstance(each.value, tree.Amount)
-    ]
     for name, argument in matched.ports.items():
         parameter = taken[name]
         if parameter.constant:
-            number = _constant(values, call, parameter, argument, numbers, scope)
+            number = _constant(values, call, parameter, argument)
             whole = whole and number is not None
             settings |= {} if number is None else {name: number}
             continue
@@ -60,25 +59,47 @@ def apply_function(values: "Values", call: tree.Call, function: Function, scope:
     return Value(values.nodes.add(operation, of, call.span), of)
 
 
-def _constant(
-    values: "Values", call: tree.Call, parameter: Taken, argument: tree.Argument, numbers: Sequence[str], scope: Scope
-) -> int | None:
-    """A whole number that stands in the source. It may be what another parameter, one of `numbers`, was given."""
+def _no_number(call: tree.Call, function: Function) -> tuple[Taken, tree.Argument] | None:
+    """The first argument that should be a whole number which stands in the source, and is a value."""
+    unnamed = takewhile(lambda argument: argument.name is None, call.arguments)
+    given = [*zip(function.parameters, unnamed, strict=False)]
+    for argument in call.arguments:
+        parameter = None if argument.name is None else function.parameter(argument.name.text)
+        given += [] if parameter is None else [(parameter, argument)]
+    numbers = (tree.Amount, tree.Broken)
+    return next((each for each in given if each[0].constant and not isinstance(each[1].value, numbers)), None)
+
+
+def _report_no_number(
+    values: "Values", call: tree.Call, function: Function, parameter: Taken, wrong: tree.Argument, scope: Scope
+) -> None:
+    """Report a value in a number's place. A list there may belong to what the function is given before."""
+    first, value = function.parameters[0], None
+    for argument in call.arguments:
+        read = None if isinstance(argument.value, tree.Amount) else values.value(argument.value, scope)
+        value = read if argument is wrong else value
+    if value is None:
+        return
+    help = f"write the number itself: {parameter.doc}"
+    if isinstance(call.arguments[0].value, tree.Amount) and call.arguments[0].name is None:
+        help = f"swap the values of `{first.name}` and `{parameter.name}`"
+    elif isinstance(value.type, ListOf):
+        help = first.step
+    message = f"`{parameter.name}` of `{function.name}` is a whole number that stands here"
+    values.findings.add("E0322", message, wrong.value.span, help=help)
+
+
+def _constant(values: "Values", call: tree.Call, parameter: Taken, argument: tree.Argument) -> int | None:
+    """A whole number that stands in the source."""
     what = f"`{parameter.name}` of `{call.name.text}`"
-    given = argument.value
-    if not isinstance(given, tree.Amount):
-        if not isinstance(given, tree.Broken):
-            help = f"write the number itself: {parameter.doc}"
-            if numbers:
-                help = f"swap the values of `{numbers[0]}` and `{parameter.name}`"
-            values.findings.add("E0322", f"{what} is a whole number that stands here", given.span, help=help)
-            pass_over(values, given, scope=scope)
+    if not isinstance(argument.value, tree.Amount):
         return None
-    number = amount(given, WHOLE, what, values.findings)
+    number = amount(argument.value, WHOLE, what, values.findings)
     if number is None:
         return None
     if not float(number).is_integer() or not parameter.minimum <= number <= parameter.maximum:
         message = f"{what} is a whole number from {parameter.minimum} to {parameter.maximum}"
-        values.findings.add("E0322", message, given.span, help=f"give a value in that range ({parameter.doc})")
+        help = f"give a value in that range ({parameter.doc})"
+        values.findings.add("E0322", message, argument.value.span, help=help)
         return None
     return int(number)
