@@ -1,5 +1,6 @@
 """Component declarations: what each is made from, its ports, prompts and settings."""
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
@@ -12,7 +13,7 @@ from harmonia_compiler.check.constants import constant
 from harmonia_compiler.check.made import MOST_PORTS, OWN_REPLICAS, Made
 from harmonia_compiler.check.modules import Modules, Untold
 from harmonia_compiler.check.order import dependency_order
-from harmonia_compiler.check.program import Context, Declared, not_a
+from harmonia_compiler.check.program import Context, Declared, Unit, not_a
 from harmonia_compiler.check.prompts import Template
 from harmonia_compiler.check.settings import ComponentName, SettingReader
 from harmonia_compiler.check.soundness import check_prompts, check_settings, check_size
@@ -68,12 +69,28 @@ class Components:
     def _base(self, declared: Declared) -> Iterator[Declared]:
         """What a component is made from, and the components that its settings name."""
         assert isinstance(declared.node, tree.Component)
-        names = [declared.node.base.text]
-        names += [a.value.name.text for a in declared.node.settings if isinstance(a.value, tree.Reference)]
+        base, unit = declared.node.base.text, declared.unit
+        names = [base]
+        names += [
+            argument.value.name.text
+            for argument in declared.node.settings
+            if isinstance(argument.value, tree.Reference) and self._may_take_component(base, argument, unit)
+        ]
         for name in names:
             needed = declared.unit.scope.get(name)
             if needed is not None and isinstance(needed.node, tree.Component):
                 yield needed
+
+    def _may_take_component(self, base: str, argument: tree.Argument, unit: Unit) -> bool:
+        """Whether an argument may name a component: a kind's settings say so, and those of a component do not yet."""
+        try:
+            kind = None if base in unit.scope else self.context.kinds.get(base)
+        except Rejected:
+            return True
+        if kind is None:
+            return True
+        setting = kind.setting(kind.unnamed if argument.name is None else argument.name.text)
+        return setting is not None and setting.type == "component"
 
     # --- one component -----------------------------------------------------------------------------------------
 
@@ -174,6 +191,8 @@ class Components:
             known = [setting.name for setting in (*start.kind.settings, *COMMON_SETTINGS)]
             near = self.context.nearest(argument.name.text, known)
             help = f"did you mean `{near}`?" if near else f"`{start.kind.name}` takes {listed(known, most=20)}"
+            if near is None and (text := _unquoted(argument, start.kind.setting(start.kind.unnamed))) is not None:
+                help = f'write it in quotes: `"{text}"`'
             message = f"`{start.kind.name}` has no setting `{argument.name.text}`"
             self.findings.add("E0601", message, argument.name.span, help=help)
         return setting
@@ -297,6 +316,14 @@ class Components:
 def _others(declared: Declared) -> Iterator[str]:
     """What a component may be made from or name by its settings: never itself, however near its own name is."""
     return (name for name in declared.unit.named(tree.Component) if name != declared.name)
+
+
+def _unquoted(argument: tree.Argument, setting: Setting | None) -> str | None:
+    """A text for this setting, such as `module:name`, that was read as a named argument since its quotes lack."""
+    if argument.name is None or not isinstance(argument.value, tree.Reference):
+        return None
+    text = f"{argument.name.text}:{argument.value.name.text}"
+    return text if setting is not None and setting.pattern and re.fullmatch(setting.pattern, text) else None
 
 
 def _way_out(declared: Declared, needed: Declared) -> str:

@@ -196,6 +196,17 @@ def test_a_component_that_names_itself_is_told_to_name_another(tmp_path: Path, m
     assert helps == ["let `s` name another component than `s` here", "make one of them from a kind"]
 
 
+def test_a_function_without_its_quotes_gets_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.rag").write_text(
+        "component parse = python(tools:parse)\ncomponent f(q: text) -> text = python(tools: walk, cores: 2)\n"
+        "component g(q: text) -> text = llm(tools:parse)\n"
+    )
+    first, second, other = (item.help for item in check_files([Path("a.rag")]).found if item.code == "E0601")
+    assert [first, second] == ['write it in quotes: `"tools:parse"`', 'write it in quotes: `"tools:walk"`']
+    assert other.startswith("`llm` takes `model`, ")
+
+
 def test_a_component_s_own_name_is_never_what_was_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     lines = (
