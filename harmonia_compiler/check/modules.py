@@ -47,6 +47,11 @@ class Modules:
         if (module, unit) not in self._read:
             self._read[module, unit] = self._module(module, unit, at)
         found = self._read[module, unit]
+        if found is Untold.NO_MODULE and self._is_file(module, unit):
+            help = f"write `{module.removesuffix('.py')}:{name}`"
+            message = f"`{module}` is a file, and a function is named by its module"
+            self.context.findings.add("E0624", message, _module_in(at, module), help=help)
+            return Untold.REPORTED
         if isinstance(found, Untold):
             return found
         if name in found.functions:
@@ -101,6 +106,11 @@ class Modules:
         inside = [folder for folder in folders if real(folder).is_relative_to(self.context.root)]
         known = (".".join((*parents, name)) for folder in inside for name in _modules_in(folder))
         return self.context.nearest(module, known)
+
+    def _is_file(self, module: str, unit: Unit) -> bool:
+        """Whether what should be a module is named as the file of one that is here."""
+        meant = module.removesuffix(".py")
+        return meant != module and any(_locate(meant, folder) for folder in (unit.path.parent, self.context.root))
 
     def _module(self, module: str, unit: Unit, at: Span) -> "_Module | Untold":
         path = _locate(module, unit.path.parent) or _locate(module, self.context.root)

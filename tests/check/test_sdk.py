@@ -312,6 +312,17 @@ def test_a_module_that_is_not_here_is_told_at_its_name(component: str, code: str
     assert found.message == f"there is no module `{module}` beside `a.rag` or in the project's folder"
 
 
+@pytest.mark.parametrize("ports", ["", "(q: text) -> text"])
+def test_a_module_that_is_named_as_its_file_is_told_without_the_ending(ports: str) -> None:
+    Path("pack").mkdir()
+    Path("pack/hippo.py").write_text(WALK, encoding="utf-8")
+    (found,) = check(f'component c{ports} = python("pack.hippo.py:walk"){CALLED}', "").found
+    assert (found.code, found.help) == ("E0624", "write `pack.hippo:walk`")
+    # It may be a module of that name which is installed.
+    Path("pack/hippo.py").unlink()
+    assert check(f'component c(q: text) -> text = python("pack.hippo.py:walk"){CALLED}', "").found == []
+
+
 def test_a_module_that_may_be_installed_is_nobodys_mistake() -> None:
     """Python's own, one like none that is here, one whose name another begins with; and one that nothing calls."""
     for name in ("hippo", "jsons", "requests_mocked"):
