@@ -3,6 +3,7 @@
 from harmonia_compiler.check.faults import report_faults
 from harmonia_compiler.check.made import Made
 from harmonia_compiler.check.program import Context
+from harmonia_compiler.check.prompts import can_insert
 from harmonia_compiler.contract.types import ListOf, Message, Text
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.numbers import plain
@@ -40,7 +41,7 @@ def check_prompts(made: Made, node: tree.Component, context: Context) -> None:
     turns = [port for port in made.ports if port.name not in inserted and port.type == ListOf(Message())]
     left = [port for port in made.ports if port.name not in inserted and port not in turns] + turns[1:]
     places = {port.name.text: port.name.span for port in node.ports or ()}
-    for port in left:
+    for port in (port for port in left if can_insert(port.name)):
         help = f"insert it: `{{{port.name}}}`, or delete the port"
         context.findings.add(
             "E0612", f"the port `{port.name}` is in no prompt", places.get(port.name, node.name.span), help=help

@@ -54,6 +54,8 @@ def report_unknown_value(
         context.findings.add("E0214", f"`{text}` is a function, not a value", name.span, help=f"call it: `{text}(…)`")
         return
     otherwise = _WRITTEN_HERE.get(text) or f'bind it before, or write a text: `"{text}"`'
+    if "-" in text:
+        otherwise = "there is no arithmetic, and a name has `_` in place of `-`"
     help = context.suggestion(text, known, otherwise)
     context.findings.add("E0203", f"unknown name `{text}`", name.span, help=help, about=about)
 
@@ -89,7 +91,7 @@ def report_unknown_callee(
             help = f"did you mean `{_CALLED_HERE[text]}`?"
         else:
             known = chain(others, function_names())
-            help = context.suggestion(text, known, f"declare it: `component {text}(…) -> … = …`")
+            help = context.suggestion(text, known, f"declare it: `component {text.replace('-', '_')}(…) -> … = …`")
         context.findings.add("E0202", f"unknown component or pipeline `{text}`", span, help=help, about=about)
 
 

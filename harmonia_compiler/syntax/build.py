@@ -24,6 +24,11 @@ def is_proper(name: tree.Name) -> bool:
     return _PROPER_NAME.fullmatch(name.text) is not None
 
 
+def made_proper(name: tree.Name) -> str:
+    """The name that one which may not be given most likely becomes."""
+    return name.text.lower().replace("-", "_")
+
+
 class Builder:
     """The rules, for one text. Each takes its place and its children, already built; absent optional ones are None.
 
@@ -63,6 +68,8 @@ class Builder:
         """A name that is given here, and so must be one."""
         if not is_proper(name) and name.text != BROKEN_NAME:
             help = "names are lower-case letters, digits and `_`, begin with a letter, and have at most 64 characters"
+            if _PROPER_NAME.fullmatch(made_proper(name)):
+                help = f"write `{made_proper(name)}`: {help}"
             self.findings.add("E0106", f"`{name.text[:40]}` is not a name", name.span, help=help)
         return name
 

@@ -25,6 +25,8 @@ KEYWORDS = frozenset(word.upper() for word in words.KEYWORDS)
 _OTHERWISE_QUOTED = re.compile(
     r"""'([^'"\\\n]*)'|[“„]([^“”"\\\n]*)[“”]|[\u2018\u201a]([^\u2018\u2019"\\\n]*)[\u2018\u2019]|`([^`"\\\n]*)`"""
 )
+#: A name as other languages have it, and what stands between two of its words.
+_HYPHENED, _HYPHEN = re.compile(r"\w+(?:-\w+)+", re.ASCII), "-"
 #: A comment as other languages have it, to the end of its line.
 _OTHER_COMMENT = re.compile(r"//[^\r\n]*")
 _DECLARATION_LINE = re.compile(r"^(?:component|pipeline|import|type|class)[ \t]+[a-z]", re.MULTILINE)
@@ -85,6 +87,9 @@ class Lexer:
             kind, start, end = token.kind, token.start, token.end
             if start < skip_to:
                 continue
+            if token.text[:1] == _HYPHEN and (hyphened := self._hyphened(tokens, token)) is not None:
+                tokens[-1], skip_to = hyphened, hyphened.end
+                continue
             if kind == "_NL":
                 first, line_start = True, end
             elif kind == "COMMENT":
@@ -125,6 +130,17 @@ class Lexer:
             return [*tokens[:at], closed]
         newline = Token("_NL", "", cut, cut)
         return [*tokens[:at], closed, newline, *lex(" " * cut + text[cut:], spaces=False)]
+
+    def _hyphened(self, before: list[Token], token: Token) -> Token | None:
+        """The name with hyphens that goes on with this token: where it is given, it is told what a name is."""
+        if not before or before[-1].end != token.start:
+            return None
+        begun = before[-1]
+        # Behind a keyword, a number needs no space.
+        if begun.kind != "NAME" and (begun.kind not in KEYWORDS or token.kind == "NUMBER"):
+            return None
+        found = _HYPHENED.match(self.source.text, begun.start)
+        return found and Token("NAME", found[0], begun.start, found.end(), begun.first, begun.indent)
 
     def _make_whole(self, token: Token) -> None:
         help = 'close it with `"`, or use `"""`'

@@ -12,7 +12,7 @@ from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.syntax import tree
 from harmonia_compiler.syntax.automaton import Slip, read
-from harmonia_compiler.syntax.build import Builder, by_rule, is_proper
+from harmonia_compiler.syntax.build import Builder, by_rule, is_proper, made_proper
 from harmonia_compiler.syntax.lexer import BROKEN_NAME, KEYWORDS, Damage
 from harmonia_compiler.syntax.repair import Region, region_of, repaired
 from harmonia_compiler.syntax.slips import explain
@@ -164,7 +164,7 @@ class _Declaration:
                 self.give_up()
                 return []
             # Who names it elsewhere does so as it should be, and is not told that there is no such name.
-            self.unread |= {name.text.lower() for name in _given_names(declaration) if not is_proper(name)}
+            self.unread |= {made_proper(name) for name in _given_names(declaration) if not is_proper(name)}
         if not self.complete:
             return [
                 msgspec.structs.replace(d, complete=False) if isinstance(d, tree.Pipeline) else d for d in declarations

@@ -125,6 +125,12 @@ HELPS = {
     "another language's function": ("n = len(search(q))\nreturn q", "did you mean `count`?"),
     "another language's value": ("x = None\nreturn q", 'there is no empty value: write `""` or `[]`'),
     "another language's truth": ("x = True\nreturn q", "write `true`"),
+    "a difference of numbers": (
+        "n = count(search(q))\nmore = n-1\nreturn q",
+        "there is no arithmetic, and a name has `_` in place of `-`",
+    ),
+    "a component with a hyphen": ("return re-phrase(q)", "declare it: `component re_phrase(…) -> … = …`"),
+    "a value with a hyphen": ("long_q = f(q)\nreturn long-q", "did you mean `long_q`?"),
     "a class as a value": (
         "if u == slow { return q }\nreturn q",
         'a class is compared by its name in quotes: `"slow"`',
