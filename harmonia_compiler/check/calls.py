@@ -49,7 +49,6 @@ def match_arguments(
                 help = f"did you mean `{near}`?" if near else f"it takes {taken_by_name()}"
                 message = f"`{name}` has no port or setting `{argument.name.text}`"
                 findings.add("E0216", message, argument.name.span, help=help)
-                matched.whole = matched.whole and near is None
                 matched.elsewhere.append(argument)
         elif named is not None:
             notes = (Note(named.span, "this one has a name"),)
@@ -71,9 +70,11 @@ def match_arguments(
     missing = [port for port in ports if port.name not in matched.ports and not _has_default(port)]
     if missing and matched.whole:
         matched.whole = False
-        what = listed(port.name for port in missing)
-        help = f"it takes {taken()}"
-        findings.add("E0302", f"`{name}` is called without {what}", call.span, help=help)
+        # What has a name that there is not may be what is missing.
+        if all(argument.name is None for argument in matched.elsewhere):
+            what = listed(port.name for port in missing)
+            help = f"it takes {taken()}"
+            findings.add("E0302", f"`{name}` is called without {what}", call.span, help=help)
     return matched
 
 
