@@ -240,10 +240,13 @@ def _declare(context: Context, unit: Unit) -> None:
 
 def _enter(context: Context, unit: Unit, name: tree.Name, declared: Declared | None) -> bool:
     if name.text in unit.places:
-        notes = (Note(unit.places[name.text], "declared here first"),)
-        context.findings.add(
-            "E0204", f"`{name.text}` is declared twice", name.span, help="give one of the two another name", notes=notes
-        )
+        first, second = sorted((unit.places[name.text], name.span), key=lambda span: span.start)
+        notes = (Note(first, "declared here first"),)
+        help = "give one of the two another name"
+        context.findings.add("E0204", f"`{name.text}` is declared twice", second, help=help, notes=notes)
+        unit.places[name.text] = first
+        # Which of the two its uses mean, nobody knows.
+        unit.scope[name.text] = None
         return False
     unit.places[name.text] = name.span
     unit.enter(name.text, declared)
