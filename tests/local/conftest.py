@@ -1,10 +1,13 @@
 """A bundle made by hand, whose processes are tiny HTTP servers, and a look at what it leaves behind."""
 
 import json
+import os
+import signal
 import socket
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,8 @@ from harmonia_compiler.contract.plan import FORMAT_VERSION, Configuration, Plan,
 from harmonia_compiler.contract.program import Program
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, ProcessStatus, Status
 from harmonia_compiler.runtime.actuators.local import ACTUATOR
-from harmonia_compiler.runtime.actuators.supervision.pids import SUPERVISES, identify, marked_with
+from harmonia_compiler.runtime.actuators.supervision.keeper import keeper_of
+from harmonia_compiler.runtime.actuators.supervision.pids import SUPERVISES, Ident, identify, marked_with
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 
 SERVER = Path(__file__).with_name("server.py")
@@ -91,6 +95,18 @@ class Hand:
 
     def process(self, name: str) -> ProcessStatus:
         return next(process for process in self.status().processes if process.name == name)
+
+    @contextmanager
+    def halted(self) -> Iterator[Ident]:
+        """The supervisor, which sees nothing and writes nothing meanwhile."""
+        supervisor = keeper_of(self.path, RunDirectory(self.path))
+        assert supervisor is not None
+        os.kill(supervisor.pid, signal.SIGSTOP)
+        try:
+            yield supervisor
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(supervisor.pid, signal.SIGCONT)
 
     def endpoints(self) -> dict[str, int]:
         """The ports of the ready replicas, as the gateway reads them."""

@@ -98,9 +98,11 @@ def test_files_that_are_closed_one_by_one_are_no_service_that_is_down_either(han
     hand.up()
     for name in ("lock", "state.json"):
         file = hand.path / "run" / name
-        file.chmod(0)
-        [(code, said)] = told(hand.path, "status DIR")
-        file.chmod(0o600)
+        # Who looks after it would write its state anew.
+        with hand.halted():
+            file.chmod(0)
+            [(code, said)] = told(hand.path, "status DIR")
+            file.chmod(0o600)
         assert (code, "error[E0925]" in said, "chmod -R u+rwX" in said) == (1, True, True), (name, said)
 
 
@@ -111,11 +113,12 @@ def test_whose_file_it_is_tells_whose_the_service_is(hand: Hand, name: str) -> N
     hand.write(one=launch())
     hand.up()
     file = hand.path / "run" / name
-    os.chown(file, NOBODY, NOBODY)
-    try:
-        [(code, said)] = told(hand.path, "status DIR")
-    finally:
-        os.chown(file, os.geteuid(), os.getegid())
+    with hand.halted():
+        os.chown(file, NOBODY, NOBODY)
+        try:
+            [(code, said)] = told(hand.path, "status DIR")
+        finally:
+            os.chown(file, os.geteuid(), os.getegid())
     assert (code, "error[E0925]" in said, "chmod" in said) == (1, True, False), said
     assert f"`{file}` belongs to the user {pwd.getpwuid(NOBODY).pw_name}" in said
 

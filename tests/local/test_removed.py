@@ -8,7 +8,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -48,15 +48,10 @@ def supervisor_of(hand: Hand) -> Ident:
 @contextmanager
 def robbed(hand: Hand, names: tuple[str, ...] = ("lock",)) -> Iterator[Ident]:
     """The supervisor, which has no time to put back what was removed."""
-    supervisor = supervisor_of(hand)
-    os.kill(supervisor.pid, signal.SIGSTOP)
-    for name in names:
-        (hand.path / "run" / name).unlink()
-    try:
+    with hand.halted() as supervisor:
+        for name in names:
+            (hand.path / "run" / name).unlink()
         yield supervisor
-    finally:
-        with suppress(ProcessLookupError):
-            os.kill(supervisor.pid, signal.SIGCONT)
 
 
 def left_in(folder: Path) -> dict[str, object]:

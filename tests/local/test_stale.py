@@ -1,12 +1,8 @@
 """A supervisor that is there and does nothing."""
 
-import os
-import signal
-
 import pytest
 
 from harmonia_compiler.runtime.actuators.supervision import standing
-from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 
 from .conftest import Hand, launch, until
 
@@ -16,13 +12,8 @@ def test_a_service_is_not_said_to_be_up_while_its_supervisor_is_halted(
 ) -> None:
     monkeypatch.setattr(standing, "_STALE_S", 3.0)
     hand.write(one=launch()).up()
-    holder = RunDirectory(hand.path).holder()
-    assert holder is not None
-    os.kill(holder.pid, signal.SIGSTOP)
-    try:
+    with hand.halted():
         until(lambda: hand.status().is_stale)
         assert not hand.status().ready
-    finally:
-        os.kill(holder.pid, signal.SIGCONT)
     until(lambda: hand.status().ready and not hand.status().notes)
     hand.down()
