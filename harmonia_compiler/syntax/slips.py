@@ -176,7 +176,7 @@ def _keyword_like(word: Token, kinds: frozenset[str]) -> str | None:
     """The keyword that was probably meant; of two letters, one that has the same."""
     found = nearest(word.text, (kind.lower() for kind in kinds))
     is_short = len(word.text) < _SHORTEST_WORD
-    return None if found is None or (is_short and sorted(found) != sorted(word.text)) else found
+    return None if found is None or (is_short and sorted(found) != sorted(word.text.lower())) else found
 
 
 def _span(source: Source, token: Token) -> Span:
@@ -218,7 +218,8 @@ _ELSEWHERE = {
     **dict.fromkeys(("while", "loop", "do"), "write `repeat up to 3 { … } until test`"),
     **dict.fromkeys(("try", "catch", "except", "otherwise"), "write `value else other`"),
     **dict.fromkeys(("match", "switch"), 'write `if name == "label" { … } elif …`'),
-    **dict.fromkeys(("case", "when", "elseif", "elsif"), "write `elif test { … }`"),
+    **dict.fromkeys(("case", "elseif", "elsif"), "write `elif test { … }`"),
+    "when": "write `if test { … }`",
     **dict.fromkeys(("let", "var", "const", "set"), "write `name = value`"),
     **dict.fromkeys(("def", "func", "function", "fn"), "write `component name(ports) -> type = kind(settings)`"),
     **dict.fromkeys(("is", "equals"), "compare with `==`"),
@@ -290,6 +291,14 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     (
         lambda s: s.kind == "EQUAL" and "COMPARISON" in s.accepted and "RPAR" in s.accepted,
         "a named argument is given with `:`",
+    ),
+    (
+        lambda s: s.kind in ("COMPARISON", "AT_MOST") and "AND" in s.accepted,
+        "put `and` between two comparisons: `5 < name and name < 10`",
+    ),
+    (
+        lambda s: (s.behind, s.kind, s.after) == ("NUMBER", "COMMA", "NUMBER") and "COMMA" not in s.accepted,
+        "a number has a point: `0.3`",
     ),
     (lambda s: s.kind == "EQUAL" and s.behind == "COMPARISON", "compare with `==` or `!=`"),
     (lambda s: s.kind == "EQUAL" and s.after == "COMPARISON" and "AND" in s.accepted, "write `<=` or `>=`"),
