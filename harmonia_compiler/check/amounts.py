@@ -4,6 +4,7 @@ import msgspec
 
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.near import listed, nearest
+from harmonia_compiler.diagnostics.numbers import about
 from harmonia_compiler.syntax import tree
 
 
@@ -44,6 +45,9 @@ def amount(given: tree.Amount, wanted: Quantity, what: str, findings: Findings) 
     elif unit not in UNITS:
         near = _near_unit(unit, wanted)
         help = f"did you mean `{near}`?" if near else f"the units are {listed(sorted(UNITS), most=12)}"
+        if unit.lower() in _OF_OTHERS:
+            times, of = _OF_OTHERS[unit.lower()]
+            help = f"write `{about(given.value * times)} {of}`"
         help = help if any(wanted.units) else f"delete it: {wanted.noun} has no unit"
         findings.add("E0503", f"unknown unit `{unit}`", given.unit.span, help=help)
     else:
@@ -80,6 +84,16 @@ _SPELLINGS = {
     "kib": "KiB",
     "token": "tokens",
     "tok": "tokens",
+}
+
+
+#: What people measure in that has no unit here, as so many of one that there is.
+_OF_OTHERS = {
+    "rpm": (1 / 60, "rps"),
+    "rph": (1 / 3600, "rps"),
+    "us": (1 / 1000, "ms"),
+    **dict.fromkeys(("d", "day", "days"), (24, "h")),
+    **dict.fromkeys(("t", "tb", "tib"), (1024, "GiB")),
 }
 
 

@@ -20,6 +20,7 @@ from harmonia_compiler.contract.program import Call
 from harmonia_compiler.contract.types import Labels, ListOf, Type, field_names, field_type, fits, quoted
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.flow.graph import Flow
+from harmonia_compiler.functions.function import Function
 from harmonia_compiler.functions.registry import function_names, functions
 from harmonia_compiler.kinds.kind import Setting
 from harmonia_compiler.syntax import tree
@@ -184,9 +185,17 @@ def _wrong_argument(values: "Values", call: tree.Call, port: Port, argument: tre
     elif parts := [name for name in field_names(value.type) if field_type(value.type, name) == port.type]:
         near = "text" if "text" in parts else parts[0]
         help = f"take a part of it: `{values.source(argument.value)}.{near}`"
+    elif made := [name for name, each in functions().items() if _gives(each, value.type, port.type)]:
+        help = "call " + " or ".join(f"`{name}({values.source(argument.value)})`" for name in made)
     else:
         help = "give a value of that type, or change the port's"
     values.findings.add("E0301", message, argument.value.span, help=help)
+
+
+def _gives(function: Function, given: Type, wanted: Type) -> bool:
+    """Whether a function makes what is wanted of a value of this type."""
+    made = function.result_type([given])
+    return made is not None and fits(made, wanted)
 
 
 def _call_pipeline(values: "Values", call: tree.Call, declared: Declared, flow: Flow, scope: Scope) -> Value | None:

@@ -246,7 +246,10 @@ class Types:
         if declared is not None and isinstance(declared.node, tree.Alias):
             return self.aliases.get(declared)
         if declared is not None:
-            not_a(declared, "a type", name.span, self.context, f"use {listed(NAMED)}, or declare a type")
+            help = f"use {listed(NAMED)}, or declare a type"
+            if isinstance(declared.node, tree.Class):
+                help = "write `class`: a port of that type takes the name of any of the file's request classes"
+            not_a(declared, "a type", name.span, self.context, help)
         elif not unit.is_unread(name.text):
             # A type that named itself would be the next mistake.
             known = (known for known in chain(NAMED, ["class"], unit.named(tree.Alias)) if known != self._declaring)

@@ -15,6 +15,7 @@ component search(q: text) -> [passage] = python("m:search")
 component texts(q: text) -> (a: text, b: [text]) = python("m:texts")
 component grade(q: text) -> (a: text, fine: bool) = python("m:grade")
 component sort(q: text) -> (a: text, kind: "a" | "b") = python("m:sort")
+component many(n: number) -> text = python("m:many")
 component base = llm("m")
 class slow(deadline: 3 s)
 """
@@ -131,6 +132,13 @@ HELPS = {
     ),
     "a component with a hyphen": ("return re-phrase(q)", "declare it: `component re_phrase(…) -> … = …`"),
     "a value with a hyphen": ("long_q = f(q)\nreturn long-q", "did you mean `long_q`?"),
+    "a rate by the hour": ("load 72 rph\nreturn q", "write `0.02 rps`"),
+    "days": ("return f(q) within 2 days", "write `48 h`"),
+    "a list of lists for a list": (
+        "xs = each x in [q]: search(x)\nreturn answer(q, xs)",
+        "call `flatten(xs)` or `fuse(xs)`",
+    ),
+    "a list for a number": ("return many(search(q))", "call `count(search(q))`"),
     "a class as a value": (
         "if u == slow { return q }\nreturn q",
         'a class is compared by its name in quotes: `"slow"`',
@@ -244,6 +252,13 @@ def test_a_type_s_own_name_is_never_what_was_meant(tmp_path: Path, monkeypatch: 
     helps = [item.help for item in check_files([Path("a.rag")]).found if item.code == "E0210"]
     assert helps[0].startswith("declare it with `type`")
     assert helps[1] == "did you mean `record`?"
+
+
+def test_a_port_of_one_class_is_told_the_type_of_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.rag").write_text("class fast(deadline: 3 s)\npipeline p(u: fast) -> text { return u }\n")
+    (found,) = check_files([Path("a.rag")]).found
+    assert (found.code, found.help.partition(":")[0]) == ("E0214", "write `class`")
 
 
 @pytest.mark.parametrize(
