@@ -11,7 +11,7 @@ from msgspec import Meta
 from harmonia_compiler.contract.collection import CollectionRecord
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.launch import Launch
-from harmonia_compiler.contract.plan import Batch, Cores, Device, Milliseconds, ProcessName, Visits
+from harmonia_compiler.contract.plan import MOST, Batch, Cores, Device, Milliseconds, ProcessName, Visits
 from harmonia_compiler.contract.program import Program
 
 FORMAT_VERSION = 1
@@ -45,14 +45,29 @@ class ExpectedCalls(msgspec.Struct, frozen=True):
     service_ms: Milliseconds
 
 
+class ExpectedRequest(msgspec.Struct, frozen=True):
+    """What the plan expects of a request: how long its calls take, those after others that wait for them, in ms.
+
+    With how many calls each engine gets for each such request, those of other pipelines among them as often as these
+    are asked meanwhile; of engines of which the plan says how long a call takes.
+    """
+
+    works_ms: Milliseconds
+    calls: dict[str, Annotated[float, Meta(gt=0, le=MOST)]]
+
+
 class Service(msgspec.Struct, frozen=True):
-    """What the gateway serves. `shares` are by the ids of the plan's replicas, `expected` by pipeline and component."""
+    """What the gateway serves. `shares` are by the ids of the plan's replicas, `expected` by pipeline and component.
+
+    `requests` are by pipeline.
+    """
 
     programs: dict[str, Program]
     engines: dict[str, Engine]
     collections: dict[str, CollectionRecord]
     shares: dict[str, ReplicaShare]
     expected: dict[str, dict[str, ExpectedCalls]] = {}
+    requests: dict[str, ExpectedRequest] = {}
     format_version: int = FORMAT_VERSION
 
 

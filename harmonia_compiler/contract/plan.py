@@ -98,9 +98,9 @@ class Predicted(msgspec.Struct, frozen=True):
     """What one pipeline should achieve under the plan.
 
     `throughput_rps` is what the replicas carry at the planned utilisation; latencies are estimates of
-    the 95th percentile there, in ms; `cost_per_hour` is the pipeline's part of the price of the hosts
-    in use, `cost_per_thousand` what a thousand of its requests cost at its average load; `bottleneck` is the engine
-    that is busiest.
+    the 95th percentile there, in ms, and `mean_ms` is the mean until the answer has ended; `cost_per_hour` is the
+    pipeline's part of the price of the hosts in use, `cost_per_thousand` what a thousand of its requests cost at its
+    average load; `bottleneck` is the engine that is busiest.
     """
 
     throughput_rps: Rate
@@ -109,6 +109,7 @@ class Predicted(msgspec.Struct, frozen=True):
     cost_per_hour: _Price
     bottleneck: str
     cost_per_thousand: _Price = 0.0
+    mean_ms: Milliseconds = 0.0
 
 
 class ProfileUse(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -6,12 +6,12 @@ from pathlib import Path, PurePath
 
 import msgspec
 
-from harmonia_compiler.contract.bundle import ExpectedCalls, ReplicaLaunch, ReplicaShare, Service
+from harmonia_compiler.contract.bundle import ExpectedCalls, ExpectedRequest, ReplicaLaunch, ReplicaShare, Service
 from harmonia_compiler.contract.card import Card, Cards, load_cards
 from harmonia_compiler.contract.collection import CollectionRecord, chunker_name
 from harmonia_compiler.contract.component import Component, Engine, Late
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
-from harmonia_compiler.contract.plan import Configuration, Plan, usual_ms
+from harmonia_compiler.contract.plan import MOST, Configuration, PipelineShare, Plan, usual_ms
 from harmonia_compiler.contract.site import Site
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.emit.code import source_folders
@@ -79,6 +79,7 @@ def make_service(plan: Plan, application: Application) -> Service:
         _collections(application, components),
         _shares(plan),
         _expected(plan),
+        _requests(plan),
     )
 
 
@@ -92,6 +93,27 @@ def _expected(plan: Plan) -> dict[str, dict[str, ExpectedCalls]]:
             if (engine := plan.components[name].engine) in service_ms
         }
         for pipeline in plan.pipelines
+    }
+
+
+def _requests(plan: Plan) -> dict[str, ExpectedRequest]:
+    """What each pipeline's requests are expected to take, and to be asked of engines meanwhile."""
+    timed = sorted(name for name, ms in usual_ms(plan).items() if ms > 0.0)
+
+    def calls(pipeline: PipelineShare, engine: str) -> float:
+        return sum(visits for name, visits in pipeline.visits.items() if plan.components[name].engine == engine)
+
+    per_second = {name: sum(one.load_rps * calls(one, name) for one in plan.pipelines) for name in timed}
+    return {
+        one.name: ExpectedRequest(
+            plan.predicted[one.name].mean_ms,
+            {
+                name: min(MOST, rps / one.load_rps)
+                for name, rps in per_second.items()
+                if calls(one, name) > 0.0 and rps / one.load_rps > 0.0
+            },
+        )
+        for one in plan.pipelines
     }
 
 

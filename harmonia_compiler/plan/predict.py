@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from harmonia_compiler.contract.plan import MOST, Predicted, ProfileUse, Replica
-from harmonia_compiler.plan.problem import Need, Pipeline, Problem, Promise, Step, worth
+from harmonia_compiler.plan.problem import Need, Path, Pipeline, Problem, Promise, Step, worth
 from harmonia_compiler.plan.queueing import INSTANT_MS, capacity, together_ms
 from harmonia_compiler.plan.sharing import Sharing, at, shared
 from harmonia_compiler.plan.weights import Weights, weights
@@ -121,6 +121,19 @@ class Times:
             longest = max(longest, _lasts(steps, path, own, first | given_up))
         return longest
 
+    def mean_ms(self, pipeline: Pipeline, at_rate: float) -> float:
+        """How long a request of a pipeline takes at a rate, in the mean over the paths that requests take."""
+        took = [_times(self._call(step, "latency", at_rate), step.rounds) for step in pipeline.steps]
+        every = frozenset(range(len(took)))
+        lasts = 0.0
+        for path in pipeline.paths or (Path(1.0, every),):
+            part = {s: part for s, part, _ in path.kept}
+            whole = Weights(tuple(part.get(s, 1.0) if s in path.steps else 0.0 for s in every), {}, {})
+            rounds = {s: (ms, ms) for s, ms in path.given_up}
+            own = [_times(rounds[s], step.rounds) if s in rounds else took[s] for s, step in enumerate(pipeline.steps)]
+            lasts += path.likely * _lasts(pipeline.steps, whole, own, {})
+        return lasts
+
     def _call(self, step: Step, of: str, at_rate: float) -> _Took:
         """What a call takes in the mean, and what it deviates from that by a part of."""
         component, fixed = step.component, self._problem.fixed_ms(step)
@@ -180,6 +193,7 @@ def predict(problem: Problem, replicas: Sequence[Replica]) -> dict[str, Predicte
             cost_per_hour=rounded(price * parts[pipeline.name]),
             cost_per_thousand=_per_thousand(price * parts[pipeline.name], pipeline.usual_rps),
             bottleneck=bottleneck,
+            mean_ms=rounded(Times(problem, used).mean_ms(pipeline, min(finite, 1.0))),
         )
         for pipeline in sorted(problem.pipelines, key=lambda pipeline: pipeline.name)
     }

@@ -1,4 +1,4 @@
-"""Works a quantile of a pipeline's latency out again, for the verifier: what `plan/weights.py` says, from the end.
+"""Works quantiles and the mean of a pipeline's latency out again, for the verifier: what `plan/weights.py` says.
 
 Nothing of what makes plans and predictions is called here. Each path is followed back from its last steps, and the time
 that enough requests keep to is sought among the distributions of the paths.
@@ -49,14 +49,29 @@ def reckoned(
     """A quantile of a metric, in ms, of a pipeline whose calls the replicas take at a rate."""
     steps = pipeline.steps
     streamed = frozenset(pipeline.streamed if metric == "ttft" else ())
-    everyone = Path(1.0, frozenset(range(len(steps))))
-    ways = [(path.likely, _Way(steps, path, streamed & path.steps)) for path in pipeline.paths or [everyone]]
+    ways = [(path.likely, _Way(steps, path, streamed & path.steps)) for path in _paths(pipeline)]
     late = 1.0 - max(QUANTILES[0], min(QUANTILES[1], quantile))
     reached = _reached([(likely, way.spread) for likely, way in ways], late)
+    times = _times(problem, steps, replicas, rate)
+    return max((way.weighed(reached, late, times) for _, way in ways), default=0.0)
+
+
+def reckoned_mean(problem: Problem, pipeline: Pipeline, replicas: Replicas, rate: float) -> float:
+    """How long requests take in the mean, in ms, of a pipeline whose calls the replicas take at a rate."""
+    times = _times(problem, pipeline.steps, replicas, rate)
+    ways = ((path.likely, _Way(pipeline.steps, path, frozenset())) for path in _paths(pipeline))
+    return math.fsum(likely * way.mean(times) for likely, way in ways)
+
+
+def _paths(pipeline: Pipeline) -> Sequence[Path]:
+    return pipeline.paths or (Path(1.0, frozenset(range(len(pipeline.steps)))),)
+
+
+def _times(problem: Problem, steps: Sequence[Step], replicas: Replicas, rate: float) -> list[tuple[_Call, _Call]]:
+    """What all rounds of each step take, and one to its first piece."""
     once = {_sort(step): _calls(problem, step, replicas, rate) for step in steps}
     calls = [(step.rounds, *once[_sort(step)]) for step in steps]
-    times = [((rounds * mean, rounds * more), first) for rounds, (mean, more), first in calls]
-    return max((way.weighed(reached, late, times) for _, way in ways), default=0.0)
+    return [((rounds * mean, rounds * more), first) for rounds, (mean, more), first in calls]
 
 
 def _sort(step: Step) -> tuple[str, float]:
@@ -200,25 +215,33 @@ class _Way:
         def counts(own: _Sums, chain: _Sums) -> float:
             return max(0.0, 1.0 + above * LATENCY_CV * own[1] / own[0] / math.sqrt(chain[1])) if own[0] else 0.0
 
-        def took(s: int) -> tuple[_Call, _Call]:
-            if s not in self.given_up:
-                return times[s]
-            ms, rounds = self.given_up[s], self.steps[s].rounds
-            return (rounds * ms, rounds * ms), (ms, ms)
-
         found: dict[int, float] = {}
         for s in reversed(range(len(self.steps))):
             onward = max((found[after] for after in self.followers[s]), default=-math.inf if self.pieces else 0.0)
             through = _sum(_sum(self.until[s], self.whole[s]), self._onward(s))
             found[s] = (
-                _by(self._part(s) * counts(self.whole[s], through), took(s)[0]) + onward
+                _by(self._part(s) * counts(self.whole[s], through), self._took(s, times)[0]) + onward
                 if through[0] > -math.inf
                 else -math.inf
             )
             if s in self.pieces:
-                piece = _by(counts(self.first[s], _sum(self.until[s], self.first[s])), took(s)[1])
+                piece = _by(counts(self.first[s], _sum(self.until[s], self.first[s])), self._took(s, times)[1])
                 found[s] = max(found[s], piece)
         return max(found.values())
+
+    def mean(self, times: Sequence[tuple[_Call, _Call]]) -> float:
+        """The longest chain of the times that steps take in the mean."""
+        found: dict[int, float] = {}
+        for s in reversed(range(len(self.steps))):
+            own = self._part(s) * self._took(s, times)[0][0] if s in self.taken else 0.0
+            found[s] = own + max((found[after] for after in self.followers[s]), default=0.0)
+        return max(found.values(), default=0.0)
+
+    def _took(self, s: int, times: Sequence[tuple[_Call, _Call]]) -> tuple[_Call, _Call]:
+        if s not in self.given_up:
+            return times[s]
+        ms, rounds = self.given_up[s], self.steps[s].rounds
+        return (rounds * ms, rounds * ms), (ms, ms)
 
 
 def _by(weight: float, call: _Call) -> float:

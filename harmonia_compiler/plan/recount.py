@@ -12,7 +12,7 @@ from harmonia_compiler.plan.predict import QUANTILE
 from harmonia_compiler.plan.problem import Need, Pipeline, Problem, worth
 from harmonia_compiler.plan.promises import named
 from harmonia_compiler.plan.queueing import INSTANT_MS, MOST_SPREAD
-from harmonia_compiler.plan.reckoned import Replica, Replicas, reckoned
+from harmonia_compiler.plan.reckoned import Replica, Replicas, reckoned, reckoned_mean
 from harmonia_compiler.profile.profiles import Option
 from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
 
@@ -123,6 +123,9 @@ def _latencies(plan: Plan, problem: Problem) -> Iterator[str]:
             found = reckoned(problem, pipeline, replicas, min(rate, 1.0), metric, QUANTILE)
             if not near(figure, found, ROUNDED_TIMES):
                 yield f"{pipeline.name} is predicted a {metric} of {figure} ms, the replicas give {found:.6g}"
+        mean = reckoned_mean(problem, pipeline, replicas, min(rate, 1.0))
+        if not near(said.mean_ms, mean, ROUNDED_TIMES):
+            yield f"{pipeline.name} is predicted to take {said.mean_ms} ms in the mean, the replicas give {mean:.6g}"
         for promise in pipeline.promises:
             found = reckoned(problem, pipeline, replicas, rate, promise.metric, promise.quantile)
             if found > promise.bound_ms * (1 + ROUNDED_TIMES) + INSTANT_MS:

@@ -11,7 +11,7 @@ Of a Program at most `MOST_POINTS` are kept apart, about 3 KB each; what is beyo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from harmonia_compiler.contract.bundle import ExpectedCalls
+from harmonia_compiler.contract.bundle import ExpectedCalls, ExpectedRequest
 from harmonia_compiler.contract.program import Program
 from harmonia_compiler.policy.events import Send
 from harmonia_compiler.policy.quantile import Mean, Quantiles
@@ -19,6 +19,9 @@ from harmonia_compiler.policy.quantile import Mean, Quantiles
 MOST_POINTS = 64
 #: As how many requests that were served the plan's figures count.
 PLANNED_COUNTS = 5.0
+
+#: The requests of a pipeline of which no plan says anything.
+UNPLANNED = ExpectedRequest(0.0, {})
 
 #: A call of the flow: its component, its position among its operations, and the rounds that it is in.
 Point = tuple[str, int, tuple[int, ...]]
@@ -54,32 +57,17 @@ class Ahead:
             times[engine].add(seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What the plan reckons with: for how long calls work, added up, and how many there are of each engine.
-
-    Those are `timed` of which it says how long they take.
-    """
-
-    works_s: float
-    calls: Mapping[str, float]
-    timed: Mapping[str, float]
-
-
 @dataclass(slots=True)
 class Lookahead:
     """What lies ahead of every point of one Program; until somebody has passed it, what the plan expects.
 
-    `expected` are the calls of each component that the plan reckons with, `planned` what they make together.
+    `expected` are the calls of each component that the plan reckons with, and `request` what they make together.
     """
 
     program: Program
     expected: Mapping[str, ExpectedCalls]
-    planned: Planned = field(init=False)
+    request: ExpectedRequest = UNPLANNED
     _points: dict[Point, Ahead] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.planned = self._of(self.expected)
 
     def at(self, point: Point) -> Ahead:
         """What lies ahead of a point."""
@@ -92,26 +80,17 @@ class Lookahead:
 
     def _planned(self, point: Point) -> Ahead:
         """Of the start all that the plan expects; of a call itself alone, so that nobody is taken for lost too soon."""
-        planned = self.planned
+        coming, works_ms = self.expected, self.request.works_ms
         if point != START:
-            one = self.expected.get(point[0])
-            planned = self._of({point[0]: ExpectedCalls(1.0, one.service_ms)} if one is not None else {})
-        if not planned.calls:
-            return Ahead(Quantiles(), Quantiles())
-        calls = {engine: Mean(visits, PLANNED_COUNTS) for engine, visits in planned.calls.items()}
-        return Ahead(Quantiles(planned.works_s, PLANNED_COUNTS), Quantiles(), calls)
-
-    def _of(self, coming: Mapping[str, ExpectedCalls]) -> Planned:
-        calls, timed = dict[str, float](), dict[str, float]()
-        works_ms = 0.0
-        for name, one in coming.items():
-            if name in self.program.components:
-                engine = self.program.components[name].engine
-                calls[engine] = calls.get(engine, 0.0) + one.visits
-                if (takes_ms := one.visits * one.service_ms) > 0.0:
-                    timed[engine] = timed.get(engine, 0.0) + one.visits
-                    works_ms += takes_ms
-        return Planned(works_ms / 1000.0, calls, timed)
+            one = self.expected.get(point[0], ExpectedCalls(0.0, 0.0))
+            coming, works_ms = {point[0]: ExpectedCalls(1.0, one.service_ms)}, one.service_ms
+        calls = dict[str, Mean]()
+        for name, each in coming.items():
+            if name in self.expected and name in self.program.components:
+                mean = calls.setdefault(self.program.components[name].engine, Mean(0.0, PLANNED_COUNTS))
+                mean.value += each.visits
+        whole = Quantiles(works_ms / 1000.0, PLANNED_COUNTS) if calls else Quantiles()
+        return Ahead(whole, Quantiles(), calls)
 
 
 def point_of(send: Send) -> Point:

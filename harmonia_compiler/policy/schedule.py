@@ -17,19 +17,18 @@ Owned by one driver, the gateway or the simulator, who tells the time and what h
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from harmonia_compiler.contract.bundle import ExpectedCalls
+from harmonia_compiler.contract.bundle import ExpectedCalls, ExpectedRequest
 from harmonia_compiler.contract.program import Program
 from harmonia_compiler.policy.certain import certain_calls
 from harmonia_compiler.policy.door import MOST_AT_DOOR, Knock, patience_s
 from harmonia_compiler.policy.events import Send
 from harmonia_compiler.policy.journey import MOST_REMEMBERED, Journey, Leg
 from harmonia_compiler.policy.line import RETRY_AFTER_MAX_S, Line
-from harmonia_compiler.policy.lookahead import START, Ahead, Lookahead, point_of
+from harmonia_compiler.policy.lookahead import START, UNPLANNED, Ahead, Lookahead, point_of
 from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.policy.pipeline import UNPROMISED_S, Group, Pipeline, Promise
 from harmonia_compiler.policy.quantile import Quantiles
@@ -74,7 +73,7 @@ class Schedule:
 
     `expected` are the calls that the plan reckons with, by pipeline and component; `let_in` is how many requests were.
     `beside` are those of all generations of the service, this one among them: they may route to the same replicas.
-    `at_door` is how many requests wait at the door, and `callers` are how many pipelines call an engine by the plan.
+    `at_door` is how many requests wait at the door, and `requests` say by pipeline what the plan expects of one.
     """
 
     lines: Mapping[str, Line[Any]]
@@ -84,7 +83,7 @@ class Schedule:
     let_in: int = 0
     beside: Sequence["Schedule"] = ()
     at_door: int = 0
-    callers: Counter[str] = field(default_factory=Counter)
+    requests: Mapping[str, ExpectedRequest] = field(default_factory=dict)
 
     def pipeline(self, program: Program) -> Pipeline:
         """What is known of a Program. One of the same name that takes its place starts with nothing.
@@ -103,8 +102,8 @@ class Schedule:
             if component in program.components:
                 held_s = self.lines[program.components[component].engine].held_s
                 held_s.add(one.service_ms / 1000.0)
-        found = self.pipelines[program.pipeline] = Pipeline(Lookahead(program, expected), certain)
-        self.callers = Counter(engine for each in self.pipelines.values() for engine in each.lookahead.planned.timed)
+        lookahead = Lookahead(program, expected, self.requests.get(program.pipeline, UNPLANNED))
+        found = self.pipelines[program.pipeline] = Pipeline(lookahead, certain)
         return found
 
     def arrive(self, program: Program, promise: Promise, now: float) -> Journey:
@@ -255,12 +254,12 @@ class Schedule:
     def _least(self, pipeline: Pipeline) -> float:
         """How many requests of a pipeline may be worked on in any case, by the plan and the replicas that are there.
 
-        Their calls work one after the other, as far as they are not on their way at once. Of an engine that several
-        pipelines call each has its part, and one of which the plan does not say how long it takes says nothing.
+        Of an engine that several pipelines call each has the part that the plan gives it. One of which the plan says no
+        time says nothing.
         """
-        planned, wide = pipeline.lookahead.planned, pipeline.wide
-        rates = (self.lines[engine].carries / calls / self.callers[engine] for engine, calls in planned.timed.items())
-        return BY_PLAN * min(rates, default=0.0) * planned.works_s / max(1.0, wide.value) if wide.count else 0.0
+        request, lines = pipeline.lookahead.request, self.lines
+        rates = (lines[engine].carries / calls for engine, calls in request.calls.items() if engine in lines)
+        return BY_PLAN * min(rates, default=0.0) * request.works_ms / 1000.0
 
     def open(self, now: float) -> None:
         """Let in from the door who finds a place, and refuse those who have waited too long."""

@@ -184,6 +184,30 @@ def test_unlike_replicas_of_one_engine_keep_their_own_batch_and_capacity(quickst
     assert list(shares(unknown).values())[:3] == [ReplicaShare(batch) for batch in batches]
 
 
+def test_what_is_asked_of_engines_for_a_request_counts_all_components_and_the_other_pipelines(tmp_path: Path) -> None:
+    source = tmp_path / "app.rag"
+    source.write_text(
+        'component small = llm("SmolLM2-135M-Instruct", max_tokens: 64)\n'
+        'component say(q: text) -> text = small("Answer: {q}")\n'
+        'component mend(q: text) -> text = small("Mend: {q}")\n'
+        'component minilm = embedder("all-MiniLM-L6-v2")\n'
+        'component web(q: text) -> text = http("https://example.org/web")\n'
+        "pipeline often(q: text) -> text {\n    load 8 rps\n    return mend(say(web(q)))\n}\n"
+        "pipeline seldom(q: text) -> (answer: text, like: vector) {\n"
+        "    load 2 rps\n    return (answer: say(q), like: minilm(q))\n}\n"
+    )
+    application = planned(source, root=tmp_path).application
+    plan = make_plan(application, Inventory((Host("box", 32, 64.0),)))
+    requests = make_service(plan, application).requests
+    small, minilm = (application.components[name].engine for name in ("say", "minilm"))
+    # Of each ten requests eight make two calls of the model, and two one.
+    assert requests["often"].calls == pytest.approx({small: (8 * 2 + 2) / 8})
+    assert requests["seldom"].calls == pytest.approx({small: (8 * 2 + 2) / 2, minilm: 1.0})
+    assert {name: one.works_ms for name, one in requests.items()} == {
+        name: one.mean_ms for name, one in plan.predicted.items()
+    }
+
+
 def test_nothing_in_a_bundle_names_this_machine(quickstart: Planned, tmp_path: Path) -> None:
     absolute = replace(quickstart.plan, sources={str(ROOT / "samples/quickstart.rag"): "sha256:0"})
     files = Planned(quickstart.application, absolute, ROOT).write(tmp_path / "bundle")

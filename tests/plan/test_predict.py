@@ -1,4 +1,4 @@
-"""Shares of the cost, by the hardware that calls keep busy."""
+"""Shares of the cost, by the hardware that calls keep busy, and how long requests take in the mean."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 from harmonia_compiler.contract.plan import Configuration, Predicted
 from harmonia_compiler.plan.place import place
 from harmonia_compiler.plan.predict import predict
-from harmonia_compiler.plan.problem import Need, Pipeline, Problem
+from harmonia_compiler.plan.problem import Need, Path, Pipeline, Problem, Step
 from harmonia_compiler.profile.profiles import Option
 from harmonia_compiler.profile.queueing import LEVELS
 from tests.plan.problems import chain, machine
@@ -60,3 +60,31 @@ def test_the_cost_goes_by_the_mean_hour_and_not_by_the_peak() -> None:
     assert predicted["q"].cost_per_hour == pytest.approx(2.75)
     assert predicted["q"].cost_per_thousand == pytest.approx(2.75 / 1.8, rel=1e-5)
     assert predicted["p"].cost_per_thousand == pytest.approx(1.25 / 1.8, rel=1e-5)
+
+
+def lasting(component: str, ms: float) -> Option:
+    """A configuration on a core, on which a call takes as long however busy it is."""
+    latency = {component: (ms,) * len(LEVELS)}
+    return Option(Configuration(1.0, 0.0), {component: ms}, latency, latency, "stated")
+
+
+def mean_of(*paths: Path) -> float:
+    """Of requests that find, then look twice and read beside that, and say what both gave."""
+    took = {"find": 10.0, "look": 50.0, "read": 60.0, "say": 200.0}
+    needs = tuple(Need(name, (name,), (lasting(name, ms),)) for name, ms in took.items())
+    steps = (Step("find", ()), Step("look", (0,), rounds=2.0), Step("read", (0,)), Step("say", (1, 2)))
+    pipeline = Pipeline("p", 1.0, dict.fromkeys(took, 1.0), steps, paths=paths)
+    problem = Problem(needs, (pipeline,), (machine("box", 4),))
+    return predict(problem, place(problem, {(at, 0, 0): 1 for at in range(4)}))["p"].mean_ms
+
+
+def test_requests_take_as_long_in_the_mean_as_the_calls_that_wait_for_each_other() -> None:
+    everything = frozenset(range(4))
+    assert mean_of() == pytest.approx(10.0 + 2 * 50.0 + 200.0)
+    # One in four takes nothing but the reading and the saying.
+    assert mean_of(Path(0.75, everything), Path(0.25, frozenset({0, 2, 3}))) == pytest.approx(
+        0.75 * 310.0 + 0.25 * 270.0
+    )
+    # One in two gives up looking after 30 ms a round; of the others those are left that look for 40.
+    given_up, kept = Path(0.5, everything, ((1, 30.0),)), Path(0.5, everything, (), ((1, 0.8, 0.5),))
+    assert mean_of(given_up, kept) == pytest.approx(0.5 * 270.0 + 0.5 * 290.0)

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import msgspec
 import pytest
 
-from harmonia_compiler.contract.bundle import Endpoint, ExpectedCalls, ReplicaShare
+from harmonia_compiler.contract.bundle import Endpoint, ExpectedCalls, ExpectedRequest, ReplicaShare
 from harmonia_compiler.contract.component import Component, Port
 from harmonia_compiler.contract.program import Call, Parameter, Program, RequestClass
 from harmonia_compiler.contract.types import Text
@@ -16,7 +16,7 @@ from harmonia_compiler.policy.line import Line
 from harmonia_compiler.policy.lookahead import START
 from harmonia_compiler.policy.parts import NONE, Parts
 from harmonia_compiler.policy.pipeline import UNPROMISED_S, Promise, promise_of
-from harmonia_compiler.policy.schedule import BY_PLAN, LIKELY, Hopeless, Schedule, Stopped
+from harmonia_compiler.policy.schedule import LIKELY, Hopeless, Schedule, Stopped
 
 COMPONENTS = {name: Component(name, "python", name, (Port("q", Text()),), Text()) for name in ("find", "say")}
 PROGRAM = Program(
@@ -29,6 +29,7 @@ PROGRAM = Program(
     streams=True,
 )
 EXPECTED = {"ask": {"find": ExpectedCalls(1.0, 100.0), "say": ExpectedCalls(1.0, 900.0)}}
+REQUESTS = {"ask": ExpectedRequest(1000.0, {"find": 1.0, "say": 1.0})}
 FIND, SAY = Send(1, "find", {}, {}, site=1), Send(2, "say", {}, {}, site=2)
 
 
@@ -37,7 +38,7 @@ def made(places: int = 1, parts: Parts | None = None, replicas: int = 1) -> Sche
     for name in COMPONENTS:
         lines[name] = Line(ReplicaShare(places), {})
         lines[name].set_replicas([Endpoint(f"{name}-{at}", name, "", 0) for at in range(replicas)])
-    return Schedule(lines, EXPECTED, Parts() if parts is None else parts)
+    return Schedule(lines, EXPECTED, Parts() if parts is None else parts, requests=REQUESTS)
 
 
 def serve(schedule: Schedule, at: float, find_s: float, say_s: float, wait_s: float = 0.0) -> None:
@@ -326,45 +327,35 @@ def test_the_calls_of_every_path_are_certain() -> None:
     assert certain_calls(PROGRAM) == {"find": "find", "say": "say"}
 
 
-#: A request works for 1 s by the plan, and the engines carry 40 and 10 of them a second.
+#: What the engines carry a second by the plan.
 CARRIED = {"find": 40.0, "say": 10.0}
 
 
-def least(
-    expected: dict[str, ExpectedCalls], others: int = 0, carried: dict[str, float] = CARRIED, wide: float = 1.0
-) -> float:
-    """How many may be worked on in any case, once it is known how many calls of one are on their way at once."""
-    programs = [msgspec.structs.replace(PROGRAM, pipeline=f"other{at}") for at in range(others)]
+def least(request: ExpectedRequest) -> float:
+    """How many may be worked on in any case."""
     lines: dict[str, Line[object]] = {}
     for name in COMPONENTS:
-        lines[name] = Line(ReplicaShare(8), {f"{name}-0": ReplicaShare(8, carried[name])})
+        lines[name] = Line(ReplicaShare(8), {f"{name}-0": ReplicaShare(8, CARRIED[name])})
         lines[name].set_replicas([Endpoint(f"{name}-0", name, "", 0)])
-    schedule = Schedule(lines, {program.pipeline: expected for program in (PROGRAM, *programs)})
-    for program in (PROGRAM, *programs):
-        pipeline = schedule.pipeline(program)
-        assert schedule._least(pipeline) == 0.0
-        pipeline.wide.add(wide)
+    schedule = Schedule(lines, EXPECTED, requests={"ask": request})
     return schedule._least(schedule.pipeline(PROGRAM))
 
 
 def test_as_many_may_be_worked_on_in_any_case_as_half_of_what_the_plan_has_at_work() -> None:
-    asked = EXPECTED["ask"]
-    assert least(asked) == pytest.approx(BY_PLAN * 10.0)
-    # What carries least decides, by how often it is called.
-    assert least({**asked, "find": ExpectedCalls(8.0, 12.5)}) == pytest.approx(BY_PLAN * 5.0)
-    # Of calls that are on their way at once a request works for as much less.
-    assert least(asked, wide=4.0) == pytest.approx(BY_PLAN * 2.5)
-    # Each pipeline that calls an engine has a part of it.
-    assert least(asked, others=1) == pytest.approx(BY_PLAN * 5.0)
+    assert least(ExpectedRequest(1000.0, {"find": 1.0, "say": 1.0})) == pytest.approx(0.5 * 10.0)
+    # What carries least decides, by how often it is called for each request, for others meanwhile as well.
+    assert least(ExpectedRequest(1000.0, {"find": 8.0, "say": 1.0})) == pytest.approx(0.5 * 5.0)
     # One of which the plan does not say how long it takes, as of somebody else's service, carries what it may.
-    assert least({"say": asked["say"]}, carried={"find": 0.001, "say": 10.0}) == pytest.approx(BY_PLAN * 9.0)
-    assert least({}) == 0.0
+    assert least(ExpectedRequest(1000.0, {"find": 8.0})) == pytest.approx(0.5 * 5.0)
+    assert least(ExpectedRequest(250.0, {"say": 1.0})) == pytest.approx(0.5 * 2.5)
+    # A bundle that somebody wrote may name what it does not have.
+    assert least(ExpectedRequest(1000.0, {"say": 1.0, "sing": 1e9})) == pytest.approx(0.5 * 10.0)
+    assert least(ExpectedRequest(1000.0, {})) == 0.0
 
 
 def test_what_the_plan_has_at_work_follows_the_shares_of_the_replicas() -> None:
     schedule = made()
     pipeline = schedule.pipeline(PROGRAM)
-    pipeline.wide.add(1.0)
     before = schedule._least(pipeline)
     for name, line in schedule.lines.items():
         line.set_shares({f"{name}-0": ReplicaShare(1, 3.0)})

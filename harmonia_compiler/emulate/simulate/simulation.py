@@ -102,7 +102,7 @@ class Simulation:
         """The service as planned; its replicas are put into the mapping."""
         scenario = self.scenario
         lines: dict[str, Line[Job]] = {}
-        schedule = Schedule(lines, scenario.service.expected, parts)
+        schedule = Schedule(lines, scenario.service.expected, parts, requests=scenario.service.requests)
         # What is recorded of this run's requests is not of another's.
         behaviour = replace(scenario.behaviour, lengths={}, cut={})
         service = Service(loop, lines, replicas, behaviour, schedule, self.overhead_ms)

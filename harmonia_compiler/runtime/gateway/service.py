@@ -75,7 +75,7 @@ class Gateway:
         self.collections = Collections(service.collections, read_record, clock)
         lines = {name: queue.line for name, queue in self.dispatcher.queues.items()}
         self._common = common
-        self.schedule = Schedule(lines, service.expected, parts, beside=common.schedules)
+        self.schedule = Schedule(lines, service.expected, parts, beside=common.schedules, requests=service.requests)
         common.schedules.append(self.schedule)
         self.caller = Caller(
             service.engines,
