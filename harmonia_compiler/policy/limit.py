@@ -23,10 +23,11 @@ than up: one too many makes others late, one too few is missed once.
 Where it is reached all the time, nothing would vary and nothing could be learned. So it *swings*: for two generations a
 little above its middle, for two a little below.
 
-Where nearly all are late, each further one that its work made late takes it down, and each that has time left takes it
-up: it may be the engines that were slow for a while, and as soon as they are not, all may come in again. Until then it
-does not fall far below the number at which requests were in time last, and never below what its owner says: where a
-promise is shorter than most of the work, most are late whatever one does, and no limit would mend that.
+Where nearly all are late, each further one that its work made late takes it down, if times grow at all, and each that
+has time left takes it up: it may be the engines that were slow for a while, and as soon as they are not, all may come
+in again. Until then it does not fall far below the number at which requests were in time last, and never below what its
+owner says: where a promise is shorter than most of the work, most are late whatever one does, and no limit would mend
+that.
 """
 
 import math
@@ -45,6 +46,8 @@ NEAR = 0.8
 #: Where fewer than this part are in time, there are too many, or the engines are slow; where fewer than that, times say
 #: nothing of growth, since they are cut off.
 MANY, TELLS = 0.5, 0.2
+#: Where times grow by less than this with how many are worked on, the less a late one has to do with the others.
+GROWS = 0.1
 #: Where more than this part are in time, and have time left, nobody is in the way of anybody.
 NEARLY_ALL = 0.985
 #: What is as close to its promise as this ended just before it.
@@ -150,9 +153,10 @@ class Limit:
         """What one more is worth where a request has ended so, from 1 for a whole one down to -1."""
         share, nearly = tally.in_time, tally.just_in_time
         if share < MANY:
-            # So far beyond what can be in time, those that end just before it are no measure; nor are those that are
-            # late because they waited.
-            return 1.0 if part < JUST_BEFORE else -1.0 if worked >= JUST_BEFORE else 0.0
+            # So far beyond what can be in time, those that end just before it are no measure. Nor are those that are
+            # late because they waited, or whose work takes as long however many there are.
+            slower = min(1.0, self.growing.by(share) / GROWS) if worked >= JUST_BEFORE else 0.0
+            return 1.0 if part < JUST_BEFORE else -slower
         if share > NEARLY_ALL and nearly < 1.0 - NEARLY_ALL:
             return 1.0
         # With a little more time, as many are late as are in time only with a little less: if so many are late.

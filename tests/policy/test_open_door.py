@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmonia_compiler.contract.bundle import Endpoint, ExpectedCalls, ReplicaShare
+from harmonia_compiler.contract.bundle import Endpoint, ExpectedCalls, ExpectedRequest, ReplicaShare
 from harmonia_compiler.contract.component import Component, Port
 from harmonia_compiler.contract.program import Call, Parameter, Program
 from harmonia_compiler.contract.types import Text
@@ -103,10 +103,23 @@ class Service:
         calls = (Parameter("q"), Call(next(iter(self.engines)), ("q",), (0,)))
         self.programs = {name: Program(name, (), Text(), calls, 1, components) for name in self.flows}
         expected = {name: flow.expected() for name, flow in self.flows.items()}
-        self.schedule = Schedule(self.lines, expected, self.parts)
+        self.schedule = Schedule(self.lines, expected, self.parts, requests=self._requests(expected))
         for program in self.programs.values():
             if self.limit is not None:
                 self.schedule.pipeline(program).limit = Fixed(most=self.limit)
+
+    def _requests(self, expected: dict[str, dict[str, ExpectedCalls]]) -> dict[str, ExpectedRequest]:
+        """What a plan would say of each flow's requests, all flows being asked as often."""
+        calls = defaultdict[str, float](float)
+        for flow in expected.values():
+            for name, one in flow.items():
+                calls[name] += one.visits
+        return {
+            name: ExpectedRequest(
+                sum(one.visits * one.service_ms for one in flow.values()), {engine: calls[engine] for engine in flow}
+            )
+            for name, flow in expected.items()
+        }
 
     def _carries(self, name: str) -> float:
         """How many calls a second an engine completes by a plan, all of its places taken."""
@@ -320,3 +333,13 @@ def test_who_is_late_whatever_one_does_keeps_nobody_out(late: float) -> None:
         Service({"say": Engine(64, 0.5)}, flows, 3, parts).run(0.3, 600.0).ends["in time"] for parts in (ALL, PLAIN)
     )
     assert found >= 0.97 * plain
+
+
+@pytest.mark.parametrize("load", [0.6, 0.9])
+def test_engines_whose_times_do_not_grow_refuse_nobody_though_most_miss_their_promise(load: float) -> None:
+    """Three in four want a first piece that nobody can give them."""
+    hopeless, patient = Promise(None, 0.5, weight=4.0), Promise(60.0)
+    ways = tuple((0.5, (("say", seconds),)) for seconds in (1.5, 4.5))
+    service = Service({"say": Engine(16)}, {"p": Flow(ways, (hopeless, hopeless, hopeless, patient))}, 1)
+    ends = service.run(load, 400.0).ends
+    assert ends["in time"] >= 0.9 * ends["came"]
