@@ -300,6 +300,11 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
         lambda s: (s.behind, s.kind, s.after) == ("NUMBER", "COMMA", "NUMBER") and "COMMA" not in s.accepted,
         "a number has a point: `0.3`",
     ),
+    (
+        lambda s: (s.kind, s.after) == ("DOT", "NUMBER") and "NUMBER" in s.accepted,
+        "a number begins with a digit: `0.3`",
+    ),
+    (lambda s: s.kind == "OR" and "ELSE" in s.accepted, "write `value within 1 s else other`"),
     (lambda s: s.kind == "EQUAL" and s.behind == "COMPARISON", "compare with `==` or `!=`"),
     (lambda s: s.kind == "EQUAL" and s.after == "COMPARISON" and "AND" in s.accepted, "write `<=` or `>=`"),
     (lambda s: s.kind == "EQUAL" and "COMPARISON" in s.accepted, "compare with `==`"),
