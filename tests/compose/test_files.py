@@ -60,6 +60,9 @@ def test_readme_says_how_the_workers_image_comes_beforehand(quickstart: Planned,
     build = "docker compose build" if hosts == "a" else "docker compose -f compose.HOST.yaml build"
     assert told("") == told('[compose]\nvllm_image = "its:2"\n') == [build]
     assert told('[compose]\nworker_image = "registry.example/ours:1"\n') == ["docker pull registry.example/ours:1"]
+    said = (tmp_path / "bundle/README.md").read_text()
+    assert "it is pulled, and never built" in said
+    assert "or else built" not in said
 
 
 @pytest.mark.docker
