@@ -22,6 +22,7 @@ from tests.compose.test_moved import until
 from tests.emit.conftest import Planned
 
 SILENT = "whoever looks after it has said nothing since"
+AWAY = "Docker does not answer: "
 
 
 @contextmanager
@@ -70,7 +71,7 @@ def test_that_nothing_can_be_written_is_said_where_no_keeper_can_say_it(tmp_path
     run = rundir.RunDirectory(tmp_path)
     run.prepare()
     with looked_after(run):
-        say(run, Status("running"), seen=time.monotonic() - 41.0)
+        say(run, Status("running"), seen=time.monotonic() - 41.0, trouble="what it said last")
         run.logs.rmdir()
         run.logs.touch()
         (note,) = ACTUATOR.status(tmp_path).notes
@@ -85,7 +86,10 @@ def test_whoever_asks_for_a_service_waits_until_somebody_sees_it_again(tmp_path:
         with pytest.raises(NotStarted) as raised:
             ACTUATOR.start(tmp_path, port=None, reembed=False, timeout_s=0.5, watch=seen.append)
         (why,) = raised.value.found
-        assert "what is shown is more than 40 s old: Docker does not answer: it is away" in why.message
+        assert why.message == (
+            f"`{tmp_path}` was started before, and nobody knows whether it is ready: "
+            "what is shown is more than 40 s old: Docker does not answer: it is away"
+        )
         assert all(status.is_stale for status in seen)
 
         def watch(_: Status) -> None:
@@ -112,16 +116,16 @@ def test_a_keeper_says_that_docker_does_not_answer_and_since_when(
     taken.say_last("running", rundir.Asked())
     taken.keeper = Keeper(tmp_path / "bundle", taken.run, rundir.Asked(), taken.keeper._me)
     with taken.kept():
-        taken.until(lambda: said().trouble.startswith("Docker does not answer: "))
+        taken.until(lambda: said().trouble.startswith(AWAY))
         (taken.bin / "away").unlink()
-        taken.until(lambda: said().status.ready and not said().trouble)
+        taken.until(lambda: said().status.ready and not said().trouble.startswith(AWAY))
         (taken.bin / "away").touch()
-        taken.until(lambda: bool(said().trouble))
+        taken.until(lambda: said().trouble.startswith(AWAY))
         seen, looks = said().seen, len((taken.bin / "sought").read_text())
         taken.until(lambda: len((taken.bin / "sought").read_text()) > looks + 3)
         assert said().seen == seen is not None
         (taken.bin / "away").unlink()
-        taken.until(lambda: not said().trouble)
+        taken.until(lambda: not said().trouble.startswith(AWAY))
         assert (said().seen or 0.0) > seen
 
 
@@ -166,3 +170,10 @@ def test_what_the_gateway_could_not_be_told_it_is_told_later(
     taken.keeper._places.write(taken.keeper._watched)
     told = msgspec.json.decode(place.read_bytes(), type=Endpoints)
     assert {one.replica for one in told.replicas} == {*taken.names}
+    # Nor is it said anew, unless somebody removed it: one that starts again would find nobody.
+    before = place.read_bytes(), place.stat().st_ino
+    taken.keeper._places.write(taken.keeper._watched)
+    assert (place.read_bytes(), place.stat().st_ino) == before
+    place.unlink()
+    taken.keeper._places.write(taken.keeper._watched)
+    assert place.read_bytes() == before[0]

@@ -29,6 +29,7 @@ from harmonia_compiler.runtime.actuators.supervision.keeper import keeper_of, ke
 from harmonia_compiler.runtime.actuators.supervision.refusing import (
     SHOWN_LINES,
     check_asked,
+    not_seen,
     not_started,
     not_stopped,
     not_taken_over,
@@ -171,12 +172,13 @@ class Kept(ABC):
         waiting = [process for process in self.status(bundle).processes if process.absent]
         if not waiting:
             return frozenset()
-        service, run = read_service(bundle), rundir.RunDirectory(bundle.resolve())
+        service = read_service(bundle)
         found: set[str] = set()
         for process in waiting:
             expected = expected_of(service, process.engine, may_differ=True)
-            port, log = process.port, run.log_of(process.name)
-            opened = None if port is None else asyncio.run(open_on(port, expected, basics(os.environ), log))
+            # Whoever only asks writes nothing, and least of all where the service's own keeper puts things in order.
+            port = process.port
+            opened = None if port is None else asyncio.run(open_on(port, expected, basics(os.environ), None))
             found |= {*(process.absent if opened is None or opened.problems else opened.absent)}
         return frozenset(found)
 
@@ -296,6 +298,8 @@ def _await_ready(waited: _Waited, timeout_s: float, watch: Watch) -> None:
             watch(last)
         if ended and _was_stopped(last, run, ours):
             raise stopped_meanwhile(bundle)
+        if not ended and ours is None and last is not None and last.is_stale and time.monotonic() > until:
+            raise not_seen(bundle, last.notes[-1], tail(run.log_of(SUPERVISOR), SHOWN_LINES))
         if ended or time.monotonic() > until:
             process, why = culprit(last, "" if ended else f"after {timeout_s:g} s in all")
             said = tail(run.log_of(process), SHOWN_LINES)

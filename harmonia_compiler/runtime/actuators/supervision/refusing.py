@@ -9,6 +9,7 @@ from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.runtime.actuators.actuator import NotStarted
 from harmonia_compiler.runtime.actuators.supervision.rundir import Asked, RunDirectory
 from harmonia_compiler.runtime.actuators.supervision.store import UNFIT
+from harmonia_compiler.runtime.bundle import SUPERVISOR
 
 #: How many lines of a log are shown where a start failed.
 SHOWN_LINES = 12
@@ -73,6 +74,14 @@ def not_taken_over(bundle: Path, process: str, why: str, said: list[str], *, goe
         after = f"so does its takeover: `harmoniac status {named}` shows how far it is"
     step = f"the service goes on as it was, and {after}, `harmoniac down {named}` ends it; {_read_all(named, process)}"
     return given_up(process, why, step, said)
+
+
+def not_seen(bundle: Path, why: str, said: list[str]) -> NotStarted:
+    """A service that was up already, of which nobody knows whether it is ready; its supervisor `said` this."""
+    named = shell_word(bundle)
+    step = f"`harmoniac status {named}` shows when somebody has seen it again, `harmoniac down {named}` ends it"
+    message = f"`{bundle}` was started before, and nobody knows whether it is ready: {why}"
+    return NotStarted(Diagnostic("E0909", message, help=step), SUPERVISOR, said)
 
 
 def stopped_meanwhile(bundle: Path) -> Rejected:

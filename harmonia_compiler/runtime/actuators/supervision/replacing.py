@@ -82,7 +82,7 @@ class Service:
             return self._wished(wish(self.base), timeout_s, watch)
         if len(self.status.history) < 2:
             step = f"`harmoniac up OLD --over {self.word}` has the bundle serve that lies in OLD"
-            raise _refused(f"`{self.named}` has had no other generation since it was started", step)
+            raise _refused(f"`{self.named}` has no generation before the one that serves", step)
         return self._wished(wish(self.status.history[-2]), timeout_s, watch)
 
     def _check(self, new: Path, number: int, share: float, *, make_room: bool) -> None:

@@ -18,7 +18,7 @@ def standing(state: State, run: RunDirectory) -> Status:
     age_s = 0.0 if state.seen is None else time.monotonic() - state.seen
     if not is_kept_current or age_s < _STALE_S:
         return status
-    why = state.trouble or _unwritable(run) or "whoever looks after it has said nothing since"
+    why = _unwritable(run) or state.trouble or "whoever looks after it has said nothing since"
     # By steps, so that whoever waits is told as often as of everything else.
     note = f"what is shown is more than {age_s // _STALE_S * _STALE_S:.0f} s old: {why}"
     return msgspec.structs.replace(status, notes=(*status.notes, note), is_stale=True)

@@ -2,8 +2,9 @@
 
 import asyncio
 import sys
-from asyncio.subprocess import PIPE
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -45,9 +46,13 @@ def expected_of(service: Service, engine: str, *, may_differ: bool) -> list[Expe
     return [Expected(name, record, may_differ) for name, record in found if name in searched]
 
 
-async def open_on(port: int, expected: Sequence[Expected], environment: Mapping[str, str], log: Path) -> Opened:
-    """Run `opening` against the Milvus on a port; what it prints beside its answer goes into the log."""
-    with log.open("ab") as errors:
+async def open_on(port: int, expected: Sequence[Expected], environment: Mapping[str, str], log: Path | None) -> Opened:
+    """Run `opening` against the Milvus on a port; what it prints beside its answer goes into the log, if there is one.
+
+    Raises OSError where the log cannot be written.
+    """
+    with ExitStack() as open_file:
+        errors = DEVNULL if log is None else open_file.enter_context(log.open("ab"))
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "harmonia_compiler.runtime.actuators.supervision.opening"),
             f"http://{LOOPBACK}:{port}",
