@@ -22,8 +22,9 @@ from tests.compose.test_keeping import inspected, part, with_docker
 from tests.emit.conftest import Planned
 
 #: Docker whose containers are in the file beside it. It notes what it is to start and to end, and the endpoints that
-#: there are whenever it is asked about containers, and opens the collections of a store once it may. Where it has
-#: contexts, they are in the one named `one`, and it notes what it is asked for in any other, which has nothing.
+#: there are whenever it is asked about containers, and opens the collections of a store once it may. What the container
+#: says last that `says` names, it tells once all have ended, and not once they are removed. Where it has contexts, they
+#: are in the one named `one`, and it notes what it is asked for in any other, which has nothing.
 HOLDING = """#!/bin/sh
 own="$(dirname "$0")"
 at="${DOCKER_CONTEXT:-$(cat "$own/context" 2>/dev/null || echo one)}"
@@ -44,6 +45,11 @@ case "$1" in
     *" down "*) [ ! -e "$own/no_down" ] || exit 1 ;;
     esac ;;
   info) [ ! -e "$own/fields" ] || { echo "$3" | sed -f "$own/fields"; exit; }; cat "$own/engine" 2>/dev/null ;;
+  logs)
+    [ "$(cat "$own/says" 2>/dev/null)" = "$5" ] || exit 0
+    until grep -q " stop --timeout [0-9]*$" "$own/ended"; do sleep 0.02; done 2>/dev/null
+    sleep 0.3
+    grep -q " down " "$own/ended" || echo "its last words" ;;
   rm) shift 2; echo "$@" >> "$own/removed" ;;
   network)
     [ -e "$own/networks" ] || exit 0

@@ -28,6 +28,18 @@ def test_weights_that_are_links_elsewhere_are_not_mounted(tmp_path: Path, monkey
     assert preparing.weights_of("small") == folder
 
 
+@pytest.mark.parametrize("name", ["it's", "a\nb"])
+def test_weights_in_a_folder_that_no_compose_file_can_name_are_refused_for_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr(preparing, "locate", lambda _: tmp_path / name)
+    with pytest.raises(Rejected) as rejected:
+        preparing.weights_of("small")
+    (found,) = rejected.value.found
+    assert (found.code, repr(str(tmp_path / name)) in found.message, "links" in found.message) == ("E0920", True, False)
+
+
 def test_weights_that_root_alone_reads_are_there_for_the_containers_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -260,7 +260,7 @@ def test_docker_is_waited_for_by_whoever_takes_over_what_was_up_until_that_is_to
     try:
         if phase == "running":
             # Twice, so that it has not given up after the first.
-            taken.until(lambda: sum("docker does not answer" in said for said in caplog.messages) > 1)
+            taken.until(lambda: (taken.bin / "sought").exists() and len((taken.bin / "sought").read_text()) > 1)
             assert thread.is_alive()
             told.set()
         thread.join(30.0)
@@ -269,6 +269,8 @@ def test_docker_is_waited_for_by_whoever_takes_over_what_was_up_until_that_is_to
         told.set()
         (taken.bin / "away").unlink()
         thread.join()
+    # What goes on is said once.
+    assert sum("Docker does not answer" in said for said in caplog.messages) == (phase == "running")
     # To be told to end is no failure.
     assert (taken.keeper._failure is None) == (phase == "running")
 

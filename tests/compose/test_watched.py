@@ -3,6 +3,7 @@
 import asyncio
 import os
 import queue
+import shutil
 import subprocess
 import sys
 import threading
@@ -125,6 +126,108 @@ def test_a_log_is_followed_on_where_who_did_so_ended_alone(tmp_path: Path, monke
     monkeypatch.setattr(module, "_AGAIN_AFTER_S", 0.0)
     assert asked()[:2] == [life.started, "1700000000.510000000"]
     assert run.log_of("one").read_text().startswith("said\nsaid\n")
+    one.close()
+
+
+@pytest.mark.parametrize("state", ["running", "restarting", "exited"])
+def test_what_ended_before_anybody_looked_is_in_its_log_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    run = rundir.RunDirectory(tmp_path)
+    run.prepare()
+    script = '#!/bin/sh\necho "$@" >> "$(dirname "$0")/asked"\necho "why it ended"\n'
+    docker = Docker(tmp_path, with_docker(tmp_path / "bin", script))
+    monkeypatch.setattr(module, "_AGAIN_AFTER_S", 0.0)
+    one = Watched("one", "e", Probe("http", "/health"), 80, (), docker, run)
+    life = replace(life_of(inspected(state)), restarts=2, exit_code=1)
+    for _ in range(3 if life.has_ended else 1):
+        one.look(life)
+        assert one._follower is not None
+        one._follower.wait()
+    one.hear_out(replace(life, state="exited"), 30.0)
+    assert run.log_of("one").read_text() == "why it ended\n"
+    # It has begun at some time, which nobody saw.
+    asked = [line.split() for line in (tmp_path / "bin/asked").read_text().splitlines() if line.startswith("logs")]
+    assert [words[:4] for words in asked] == [["logs", "--follow", "--since", "0"]]
+    one.close()
+
+
+def test_a_life_that_nobody_saw_is_heard_out_before_its_container_goes(tmp_path: Path) -> None:
+    run = rundir.RunDirectory(tmp_path)
+    run.prepare()
+    docker = Docker(tmp_path, with_docker(tmp_path / "bin", '#!/bin/sh\n[ "$1" != logs ] || echo "said since $4"\n'))
+    one, first = Watched("one", "e", Probe("http", "/health"), 80, (), docker, run), life_of(STARTING)
+    one.look(first)
+    last = replace(first, started="2026-01-01T00:00:09Z", state="exited", exit_code=1)
+    one.hear_out(last, 30.0)
+    one.hear_out(last, 30.0)
+    assert run.log_of("one").read_text() == f"said since {first.started}\nsaid since {last.started}\n"
+    one.close()
+
+
+def test_who_follows_a_life_is_not_ended_for_the_next_one_before_he_has_read_all_of_it(tmp_path: Path) -> None:
+    run = rundir.RunDirectory(tmp_path)
+    run.prepare()
+    script = '#!/bin/sh\nwhile [ ! -e "$(dirname "$0")/told" ]; do sleep 0.02; done\necho "said since $4"\n'
+    docker = Docker(tmp_path, with_docker(tmp_path / "bin", script))
+    one, first = Watched("one", "e", Probe("http", "/health"), 80, (), docker, run), life_of(STARTING)
+    one.look(first)
+    again = replace(first, started="2026-01-01T00:00:09Z")
+    one.look(again)
+    (tmp_path / "bin/told").touch()
+    for _ in range(2):
+        assert one._follower is not None
+        one._follower.wait()
+        one.look(again)
+    assert one._follower is not None
+    one._follower.wait()
+    assert run.log_of("one").read_text() == f"said since {first.started}\nsaid since {again.started}\n"
+    one.close()
+
+
+def test_a_log_that_is_removed_is_begun_anew_by_who_follows_it_and_by_who_comes_next(tmp_path: Path) -> None:
+    run = rundir.RunDirectory(tmp_path)
+    run.prepare()
+    script = (
+        '#!/bin/sh\nown="$(dirname "$0")"\necho first\ntouch "$own/begun"\n'
+        'while [ ! -e "$own/told" ]; do sleep 0.02; done\necho second\n'
+    )
+    docker = Docker(tmp_path, with_docker(tmp_path / "bin", script))
+    one, life = Watched("one", "e", Probe("http", "/health"), 80, (), docker, run), life_of(STARTING)
+    log = run.log_of("one")
+    one.look(life)
+    until((tmp_path / "bin/begun").exists, lambda: None)
+    one.look(life)
+    shutil.rmtree(run.logs)
+    one.look(life)
+    (tmp_path / "bin/told").touch()
+    assert one._follower is not None
+    one._follower.wait()
+    one.look(life)
+    assert log.read_text() == "second\n"
+    shutil.rmtree(run.logs)
+    one.look(replace(life, started="2026-01-01T00:00:09Z"))
+    one._follower.wait()
+    assert log.read_text() == "first\nsecond\n"
+    one.close()
+
+
+def test_what_ended_before_a_start_says_nothing_of_it(tmp_path: Path) -> None:
+    run = rundir.RunDirectory(tmp_path)
+    run.prepare()
+    docker = Docker(tmp_path, with_docker(tmp_path / "bin", '#!/bin/sh\n[ "$1" != logs ] || echo "said since $4"\n'))
+    one = Watched("one", "e", Probe("http", "/health"), 80, (), docker, run)
+    before = life_of(inspected("exited", "starting", ExitCode=143))
+    one.begin_after(before)
+    one.look(before)
+    assert (one.failure(), one._follower) == (None, None)
+    now = replace(before, started="2026-01-01T00:00:09Z")
+    one.look(replace(now, state="running", exit_code=None))
+    assert one.failure() is None
+    one.look(replace(now, exit_code=3))
+    assert one.failure() == "it ended with exit code 3 before it was ready"
+    one.hear_out(replace(now, exit_code=3), 30.0)
+    assert run.log_of("one").read_text() == f"said since {now.started}\n"
     one.close()
 
 

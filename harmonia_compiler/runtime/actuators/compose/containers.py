@@ -10,6 +10,8 @@ from harmonia_compiler.runtime.actuators.supervision.ending import describe_exit
 
 #: The states of a container of which nothing runs.
 _ENDED = ("exited", "dead", "restarting")
+#: Those in which the engine tells what it said.
+_TOLD = ("running", "paused", "restarting", "exited")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,11 @@ class Life:
     def has_ended(self) -> bool:
         """Whether nothing of it runs, or only between two starts."""
         return self.state in _ENDED
+
+    @property
+    def is_told(self) -> bool:
+        """Whether what it said can be had."""
+        return self.state in _TOLD
 
     @property
     def ending(self) -> str:

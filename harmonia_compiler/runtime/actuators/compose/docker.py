@@ -154,9 +154,14 @@ class Docker:
             env=self._ordering,
         )
 
+    def halt(self, grace_s: float, *services: str) -> None:
+        """End these services, or all: their containers stay, and what they said; raises `DockerFailed`."""
+        everything = [] if services else ["--profile", "further"]
+        self._order([*self._compose(), *everything, "stop", "--timeout", f"{grace_s:.0f}", *services])
+
     def stop(self, service: str, grace_s: float) -> None:
         """End one service and remove its container; raises `DockerFailed`."""
-        self._order([*self._compose(), "stop", "--timeout", f"{grace_s:.0f}", service])
+        self.halt(grace_s, service)
         self._order([*self._compose(), "rm", "--force", service])
 
     def down(self, grace_s: float) -> None:
@@ -171,7 +176,7 @@ class Docker:
         if networks := self.networks():
             self._order([*_DOCKER, "network", "rm", *networks])
 
-    def follow(self, container: str, since: str, log: IO[bytes]) -> "subprocess.Popen[bytes]":
+    def follow(self, container: str, since: str, log: int) -> "subprocess.Popen[bytes]":
         """Write what a container says into a log, until it ends or this process does.
 
         `since` is a time as the engine writes it, or in seconds of the epoch.

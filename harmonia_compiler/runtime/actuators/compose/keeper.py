@@ -18,6 +18,7 @@ import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -43,6 +44,7 @@ from harmonia_compiler.runtime.actuators.compose.watched import Watched
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
 from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, GRACE_S, HELD_BY_ANOTHER, STOPPED
 from harmonia_compiler.runtime.actuators.supervision.entering import enter
+from harmonia_compiler.runtime.actuators.supervision.logs import Logs
 from harmonia_compiler.runtime.actuators.supervision.placing import delay_s
 from harmonia_compiler.runtime.actuators.supervision.store import expected_of
 from harmonia_compiler.runtime.told import Told
@@ -53,6 +55,10 @@ LOG = logging.getLogger(__name__)
 _LOOK_EVERY_S = 1.0
 #: For how many looks a container may be away before it is started: Docker does so itself, unless it was told not to.
 _AWAY_LOOKS = 4
+#: How long Docker may not answer at a first start, in seconds, and have the last words of what has ended.
+_UNSEEN_S, _HEARD_OUT_S = 60.0, 5.0
+#: Why nothing newer is known where not even that Docker does not answer is said.
+_ASKED = "Docker has not said anything since, or whoever asks it is halted"
 
 
 class Keeper:
@@ -83,7 +89,13 @@ class Keeper:
         self._failure: Failure | None = None
         self._places = Places(self._documents, run)
         #: When Docker said last how things stand, by a clock that nobody sets; and why it has not done so since.
-        self._seen, self._trouble = time.monotonic(), ""
+        self._seen, self._trouble = time.monotonic(), _ASKED
+        #: What this machine refused at the last look, and what was warned of last.
+        self._refused = self._warned = ""
+        self._listening: Listening | None = None
+        self._token = b""
+        self._logs = Logs(run)
+        self._logs.open(bundles.SUPERVISOR)
         self._away: dict[str, int] = {}
         self._tries: dict[str, int] = {}
         self._starting: subprocess.Popen[bytes] | None = None
@@ -98,16 +110,15 @@ class Keeper:
 
     def serve(self, stop: Told) -> int:
         """Start everything, keep it up until told to stop, and stop it; gives the exit code."""
-        listening = None
         try:
             self._write()
             self._docker.end_orders()
             if (running := self._there(stop)) is not None:
                 self._prepare(running)
-                listening = Listening(self._run.path / preparing.CONTROL, preparing.owner()[0], self._counts.answer)
                 self._up()
             while not stop.is_set() and self._failure is None and self.has_folder():
-                self._look()
+                with self._enduring():
+                    self._look()
                 stop.wait(_LOOK_EVERY_S)
             if not self.has_folder():
                 LOG.warning("the folder of the bundle has been removed")
@@ -116,8 +127,8 @@ class Keeper:
         except OSError as problem:
             self._failure = Failure(bundles.SUPERVISOR, f"this machine refuses it: {problem}")
         finally:
-            if listening is not None:
-                listening.close()
+            if self._listening is not None:
+                self._listening.close()
             if self._was_up and not stop.is_set() and self.has_folder():
                 self._leave()
             else:
@@ -132,6 +143,23 @@ class Keeper:
         with contextlib.suppress(OSError):
             return self._run.identity == self._folder
         return False
+
+    @contextlib.contextmanager
+    def _enduring(self) -> Iterator[None]:
+        """What this machine refuses ends a first start. What has been up goes on, and it is told and tried again."""
+        try:
+            yield
+        except (OSError, Rejected) as problem:
+            if not self._has_been_up:
+                raise
+            self._refused = str(problem)
+            self._warn(f"this machine refuses it: {problem}")
+            self._write()
+
+    @property
+    def _has_been_up(self) -> bool:
+        """Whether all of it was up, of this keeper or of an earlier one."""
+        return self._was_up or self._phase == "running"
 
     def _there(self, stop: Told) -> dict[str, Life] | None:
         """Which containers there are already; None where it is told to end before Docker says so.
@@ -160,24 +188,38 @@ class Keeper:
 
     def _prepare(self, running: dict[str, Life]) -> None:
         """Put in place what the containers find on this host, and take over those that run already."""
-        preparing.prepare_folders(self._bundle, self._documents)
-        preparing.write_secrets(self._bundle, self._documents, os.environ)
         self._places.recall()
         if not running:
             # Of a service of which nothing is there, nothing is taken over.
             self._was_up, self._made_at = False, self._told_at
         else:
             self._adopt(running)
-        inside = self._run.path / INSIDE
-        token = _token_of(inside)
-        preparing.hand_over(inside, TOKEN, token)
-        self._run.write(TOKEN, token)
+        self._token = _token_of(self._run.path / INSIDE)
         if self._front:
             self._places.choose(self._asked.port, running)
             shown = self._watched[bundles.GATEWAY]
             shown.port = self._places.address_inside.port
             shown.status = msgspec.structs.replace(shown.status, port=self._places.address.port)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Put in place what the containers find on this host; raises OSError and `Rejected`."""
+        preparing.prepare_folders(self._bundle, self._documents)
+        preparing.write_secrets(self._bundle, self._documents, os.environ)
+        preparing.hand_over(self._run.path / INSIDE, TOKEN, self._token)
+        self._run.write(TOKEN, self._token)
         preparing.write_variables(self._bundle, self._documents, self._places.address.port)
+        if self._listening is not None:
+            self._listening.close()
+        control = self._run.path / preparing.CONTROL
+        self._listening = Listening(control, preparing.owner()[0], self._counts.answer)
+
+    def _keep_in_place(self) -> None:
+        """Put back what somebody removed from the folder of the run; raises OSError and `Rejected`."""
+        self._logs.keep()
+        if not all((self._run.path / name).exists() for name in preparing.laid_out(self._documents)):
+            LOG.warning("something was removed from the folder of the run, and is put back")
+            self._lay_out()
 
     def _adopt(self, running: dict[str, Life]) -> None:
         """Take over what has served: of a service that was up all, also what starts again, or is gone, just now."""
@@ -187,10 +229,15 @@ class Keeper:
             if life is not None and (self._was_up or (name in served and life.is_well)):
                 LOG.info("%s is there already", name)
                 one.adopt(life)
-            elif life is None and self._was_up and name not in self._further:
+            elif life is not None:
+                one.begin_after(life)
+            elif self._was_up and name not in self._further:
                 one.adopt(None)
 
     def _look(self) -> None:
+        self._refused = ""
+        with self._enduring():
+            self._keep_in_place()
         # Before it is asked what there is: what is started at this moment is not gone, and what is ended is not there.
         leaving = {name for name, one in self._watched.items() if one.leaving}
         sees_to_all = self._phase != "starting" or (self._was_up and self._has_started)
@@ -198,12 +245,15 @@ class Keeper:
             lives = self._lives()
         except DockerFailed as problem:
             self._is_unseen(problem)
+            if not self._has_been_up and time.monotonic() - self._seen > _UNSEEN_S:
+                self._failure = Failure(bundles.SUPERVISOR, self._trouble)
             return
         self._ask_engine()
         wanted, anew = self._wanted, self._is_made_anew()
         for name, one in self._watched.items():
             life = lives.get(name)
-            one.look(life)
+            with self._enduring():
+                one.look(life)
             if sees_to_all and not anew and name not in leaving:
                 self._see_to(one, life, wanted=name in wanted)
         # What is made anew ends first: that is no failure.
@@ -212,12 +262,20 @@ class Keeper:
             self._see_how_it_starts(wanted - self._further - {bundles.CONTROLLER})
         self._places.write(self._watched)
         self._write()
+        if not self._refused:
+            self._warned = ""
 
     def _is_unseen(self, problem: DockerFailed) -> None:
         """Say that how things stand is not known any more."""
-        LOG.warning("docker does not answer: %s", problem)
         self._trouble = f"Docker does not answer: {problem}"
+        self._warn(self._trouble)
         self._write()
+
+    def _warn(self, of: str) -> None:
+        """Say in the log what may be so from look to look for days, once."""
+        if of != self._warned:
+            LOG.warning("%s", of)
+        self._warned = of
 
     def _ask_engine(self) -> None:
         """Ask in which engine the containers are as long as it does not say: soon at first, then ever later."""
@@ -335,9 +393,11 @@ class Keeper:
         self._docker.end_orders()
         if self._starting is not None:
             self._starting.wait()
-        if self._front:
-            with contextlib.suppress(DockerFailed):
-                self._docker.stop(bundles.GATEWAY, GRACE_S)
+        with contextlib.suppress(DockerFailed):
+            if self._front:
+                self._docker.halt(GRACE_S, bundles.GATEWAY)
+            self._docker.halt(GRACE_S)
+            self._hear_out()
         while not self._removes():
             if self.has_folder() or stop.is_set():
                 self.leaves_some = True
@@ -355,6 +415,13 @@ class Keeper:
         if self._failure is not None or self.leaves_some:
             self._write()
 
+    def _hear_out(self) -> None:
+        """Have in the logs all that was said by what has ended, which Docker forgets with its containers."""
+        until = time.monotonic() + _HEARD_OUT_S
+        for name, life in self._lives().items():
+            with contextlib.suppress(KeyError, OSError):
+                self._watched[name].hear_out(life, max(0.0, until - time.monotonic()))
+
     def _removes(self) -> bool:
         """End and remove everything but data in the engine that it is in; whether Docker did."""
         try:
@@ -369,7 +436,7 @@ class Keeper:
 
     def _lives(self) -> dict[str, Life]:
         found = self._docker.containers()
-        self._seen, self._trouble = time.monotonic(), ""
+        self._seen, self._trouble = time.monotonic(), _ASKED
         return {name: life_of(one) for name, one in found.items()}
 
     def _write(self) -> None:
@@ -408,8 +475,11 @@ class Keeper:
         address = self._places.address
         url = f"http://{address.host}:{address.port}" if address.port else ""
         is_moved = self._made_at != self._told_at and self._phase == "starting"
-        notes = (f"the folder was moved from `{self._made_at}`: its containers are made anew",) if is_moved else ()
-        return Status(self._phase, (*served, *front[:1]), self._failure, url, notes, beside=(*others, *front[1:]))
+        notes = [f"the folder was moved from `{self._made_at}`: its containers are made anew"] if is_moved else []
+        if self._refused:
+            notes.append(f"its keeper cannot do all that it should: {self._refused}")
+        everyone, beside = (*served, *front[:1]), (*others, *front[1:])
+        return Status(self._phase, everyone, self._failure, url, tuple(notes), beside=beside)
 
     def _everyone(self, documents: ComposeBundle, *, reembed: bool) -> list[Watched]:
         launches = documents.launches

@@ -73,8 +73,11 @@ class Places:
         )
         here = tuple(Endpoint(one.replica, one.engine, LOOPBACK, one.port, took[one.replica]) for one in serving)
         try:
-            if there != self._endpoints.replicas:
-                said = Endpoints(there, self._endpoints.epoch + 1)
+            said = self._endpoints
+            if there != said.replicas:
+                said = Endpoints(there, said.epoch + 1)
+            # What does not change is not said anew, unless somebody removed it: a gateway that starts again finds none.
+            if said != self._endpoints or not (self._inside / rundir.ENDPOINTS).is_file():
                 preparing.hand_over(self._inside, rundir.ENDPOINTS, msgspec.json.encode(said))
                 self._endpoints = said
             self._run.write(rundir.ENDPOINTS, msgspec.json.encode(Endpoints(here, self._endpoints.epoch)))

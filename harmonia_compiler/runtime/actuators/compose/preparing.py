@@ -11,6 +11,7 @@ from harmonia_compiler.contract.decision import INSIDE
 from harmonia_compiler.contract.readings import TOKEN
 from harmonia_compiler.contract.regular import real, write_whole
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.runtime.actuators.compose.asking import SOCKET
 from harmonia_compiler.runtime.actuators.compose.counts import WISH
 from harmonia_compiler.runtime.actuators.compose.docker import VARIABLES
 from harmonia_compiler.runtime.actuators.compose.reading import ComposeBundle
@@ -31,6 +32,12 @@ NOBODY = 10_001
 def owner() -> tuple[int, int]:
     """The user and the group that processes in containers run as: never root."""
     return (os.getuid(), os.getgid()) if os.getuid() != 0 else (NOBODY, NOBODY)
+
+
+def laid_out(documents: ComposeBundle) -> tuple[str, ...]:
+    """What lies below `run/` for the containers as long as the service runs."""
+    folders = (f"{INSIDE}/logs", f"{INSIDE}/{TOKEN}", f"{CONTROL}/{SOCKET}", SECRETS, TOKEN, VARIABLES)
+    return (*folders, *(f"{SECRETS}/{name}" for name in _secrets_of(documents)))
 
 
 def prepare_folders(bundle: Path, documents: ComposeBundle) -> None:
@@ -59,10 +66,14 @@ def prepare_folders(bundle: Path, documents: ComposeBundle) -> None:
 
 def write_secrets(bundle: Path, documents: ComposeBundle, outer: Mapping[str, str]) -> None:
     """Put what processes are handed as files where the compose file says; raises OSError."""
-    for name in sorted({name for launch in documents.launches_here for name in launch.late.values()}):
+    for name in _secrets_of(documents):
         path = bundle / "run" / SECRETS / name
         write_whole(path, outer.get(name, "").encode(), 0o600)
         _give(path)
+
+
+def _secrets_of(documents: ComposeBundle) -> list[str]:
+    return sorted({name for launch in documents.launches_here for name in launch.late.values()})
 
 
 def write_variables(bundle: Path, documents: ComposeBundle, port: int) -> None:
@@ -79,7 +90,10 @@ def weights_of(model: str) -> Path:
     """The folder of a model's weights, of which all lie in it: only that folder is mounted. Raises `Rejected`."""
     folder = real(locate(model))
     leaving = [path for path in folder.rglob("*") if path.is_symlink() and not real(path).is_relative_to(folder)]
-    if leaving or "'" in str(folder) or "\n" in str(folder):
+    if "'" in str(folder) or "\n" in str(folder):
+        message = f"the weights of `{model}` lie in {str(folder)!r}, and compose cannot be told of `'` or a line break"
+        raise Rejected([Diagnostic("E0920", message, help="give that folder another name")])
+    if leaving:
         message = f"the weights of `{model}` are links out of `{folder}`, which a container cannot follow"
         step = f"copy them into the model store with `harmoniac models add {folder} --copy`"
         raise Rejected([Diagnostic("E0920", message, help=step)])

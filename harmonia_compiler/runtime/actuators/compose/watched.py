@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import subprocess
 import threading
 import time
@@ -15,6 +16,7 @@ from harmonia_compiler.runtime.actuators.actuator import ProcessStatus
 from harmonia_compiler.runtime.actuators.compose.containers import Life, failed, phase_of, waits_for
 from harmonia_compiler.runtime.actuators.compose.docker import Docker, DockerFailed
 from harmonia_compiler.runtime.actuators.compose.readying import opened, opened_from_here, warm_up
+from harmonia_compiler.runtime.actuators.supervision.logs import Logs
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 from harmonia_compiler.runtime.actuators.supervision.store import Expected
 
@@ -22,6 +24,8 @@ LOG = logging.getLogger(__name__)
 
 #: How long after a failed try one that served before is readied again, and its log followed, in seconds.
 _AGAIN_AFTER_S = 5.0
+#: When nothing had been said yet, in seconds of the epoch.
+_EVER = "0"
 #: A file's times may lie so much before what they are of, in nanoseconds.
 _TICK_NS = 10_000_000
 
@@ -45,6 +49,9 @@ class Watched:
     was_ready: bool = False
     leaving: bool = False
     status: ProcessStatus = field(init=False)
+    _logs: Logs = field(init=False)
+    _over: tuple[str, str] | None = None
+    _is_taken_over: bool = False
     _adopted: tuple[str, str] | None = None
     _prepared: tuple[str, str] | None = None
     _preparing: tuple[str, str] | None = None
@@ -59,28 +66,39 @@ class Watched:
 
     def __post_init__(self) -> None:
         self.status = ProcessStatus(self.name, self.engine, "waiting", time.time(), port=self.port or None)
+        self._logs = Logs(self.run)
 
     def look(self, life: Life | None) -> None:
-        """Take in what the engine says, and see to what is to be done about it."""
+        """Take in what the engine says, and see to what is to be done about it.
+
+        Raises OSError where its log cannot be written, once all else is done.
+        """
         before, self.life = self.life, None if life is None else self._with_ending(life)
         life = self.life
         if life is not None and (before is None or before.key != life.key):
             self._began = time.monotonic()
-        if life is not None and life.state == "running":
-            self._follow(life)
-            if life.is_well and life.key != self._prepared and (life.key != self._preparing or self._is_due()):
-                if life.key != self._preparing:
-                    self._problem = ""
-                self._preparing, self._failed_at = life.key, None
-                threading.Thread(target=self._prepare, args=(life,), name=f"readying {self.name}", daemon=True).start()
+        is_new = life is not None and life.is_well and life.key != self._prepared
+        if life is not None and is_new and (life.key != self._preparing or self._is_due()):
+            if life.key != self._preparing:
+                self._problem = ""
+            self._preparing, self._failed_at = life.key, None
+            threading.Thread(target=self._prepare, args=(life,), name=f"readying {self.name}", daemon=True).start()
         self._show()
+        self._logs.keep()
+        if life is not None and life.is_told and life.key != self._over:
+            self._follow(life)
+
+    def begin_after(self, life: Life) -> None:
+        """What had ended before this process began says nothing of what is started now."""
+        self._over = life.key if life.has_ended else None
 
     def adopt(self, life: Life | None) -> None:
         """What has served before this process began goes on to be called if it is well, while it is readied anew.
 
         It may have started again while nobody looked, and to ready what was ready changes nothing.
         """
-        self._adopted, self.was_ready = life.key if life is not None and life.is_well else None, True
+        self._adopted = life.key if life is not None and life.is_well else None
+        self.was_ready = self._is_taken_over = True
 
     @property
     def is_ready(self) -> bool:
@@ -98,16 +116,27 @@ class Watched:
 
     def failure(self) -> str | None:
         """Why it will never be ready; None where it was, or still may be."""
-        if self.was_ready or self.life is None:
+        if self.was_ready or self.life is None or self.life.key == self._over:
             return None
         return self._problem or failed(self.life, self.probe, self.port)
+
+    def hear_out(self, life: Life, limit_s: float) -> None:
+        """Have in its log all that a container said which has ended, and is about to be removed; raises OSError."""
+        self._await_follower(limit_s)
+        if life.is_told and life.key not in (self._followed, self._over):
+            self._follow(life)
+            self._await_follower(limit_s)
 
     def close(self) -> None:
         """Follow its log no more."""
         if self._follower is not None:
             self._follower.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._follower.wait(5.0)
+            self._await_follower(5.0)
+
+    def _await_follower(self, limit_s: float) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if self._follower is not None:
+                self._follower.wait(limit_s)
 
     def _with_ending(self, life: Life) -> Life:
         """How it ended last: seen while it was between two lives, or what the engine tells of those that were short."""
@@ -150,22 +179,30 @@ class Watched:
 
     def _follow(self, life: Life) -> None:
         again = self._followed == life.key
-        if again and not self._is_cut_off():
+        if self._is_followed(life) or (again and not self._is_cut_off(life)):
             return
         self.close()
         path, since = self.run.log_of(self.name), life.started
-        if self._followed is None and not self.was_ready:
-            path.write_bytes(b"")
-        elif again or self._followed is None:
+        begins = self._followed is None and not self._is_taken_over
+        if again or (self._followed is None and not begins):
             since = _written_until(path) or since
-        # What opens its collections from here writes into it as well.
-        with path.open("ab") as log:
-            self._follower = self.docker.follow(life.container, since, log)
+        elif begins and life.restarts:
+            # Nobody has seen how it ended before.
+            since = _EVER
+        log = self._logs.open(self.name)
+        if begins:
+            os.ftruncate(log, 0)
+        self._follower = self.docker.follow(life.container, since, log)
         self._followed, self._cut_off_at = life.key, None
 
-    def _is_cut_off(self) -> bool:
+    def _is_followed(self, life: Life) -> bool:
+        """Whether who follows its log has not ended, as he does by himself with the life that he follows."""
+        is_its = self._followed is not None and self._followed[0] == life.container
+        return is_its and self._follower is not None and self._follower.poll() is None
+
+    def _is_cut_off(self, life: Life) -> bool:
         """Whether who follows its log has ended for so long that its life is not over as well, or about to be."""
-        if self._follower is None or self._follower.poll() is None:
+        if life.has_ended:
             return False
         if self._cut_off_at is None:
             self._cut_off_at = time.monotonic()
