@@ -63,6 +63,8 @@ class Conditions:
         self._statements = [*_once([*of_classes(expanded.flow, questions), *self._said.all])]
         self._functions = Functions(expanded, questions, outcomes, self._statements, self._said.of_made, limit)
         self._taken = Taken(self._statements, self._functions, questions)
+        # Values of which the table has not all that is said.
+        self._mixed = {place_of(one.asked) for one in self._statements if one.is_mixed}
         # At first where the table shows it, which is cheaper than to find all functions.
         self._functions.apart = frozenset(self._apart_if(self._is_missed_by_table))
 
@@ -75,9 +77,10 @@ class Conditions:
         return apart(self._statements, self._questions, is_missed)
 
     def _is_missed_by_table(self, one: Statement) -> bool:
-        """Whether the table has another share than is said."""
-        part = self._questions.parts_of(place_of(one.asked))[0]
-        return not one.is_mixed and not self._functions.shares.holds(part, one.saying)
+        """Whether the table has all that is said of a value, and another share of this."""
+        place = place_of(one.asked)
+        part = self._questions.parts_of(place)[0]
+        return place not in self._mixed and not self._functions.shares.holds(part, one.saying)
 
     def function(self, position: int, condition: int, guard: int) -> int:
         """When the condition of the choice at a position is true, where the guard is."""

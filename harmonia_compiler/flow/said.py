@@ -12,20 +12,20 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import Constant, Select
+from harmonia_compiler.contract.types import Labels
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.arms import is_unheard
-from harmonia_compiler.flow.asked import Asked, Test, settled
+from harmonia_compiler.flow.asked import Asked, Test, type_of
 from harmonia_compiler.flow.dominators import THEN, dominators
 from harmonia_compiler.flow.expand import Expanded, Item
 from harmonia_compiler.flow.graph import EVEN, MOST_THROUGH, Node, Passed, Written
+from harmonia_compiler.flow.labels import OfLabels
 from harmonia_compiler.flow.reached import Fact, Step, TooFarError, Ways, among, merged, questions_of
 from harmonia_compiler.flow.returned import Returned
 from harmonia_compiler.flow.turns import in_turn
 
 #: In so many steps at most the ways are looked through to all places where something is said of a value.
 _MOST_STEPS = 300_000
-#: Tests of tests within tests are looked into so deep.
-_DEEPEST = 50
 
 
 class Saying(NamedTuple):
@@ -195,6 +195,8 @@ class Said:
 
         carried = [fact for fact in self._gone_on(select) if is_own(fact.asked) and fact not in reached]
         reached = (*carried, *reached)
+        if is_all and (of_labels := self._of_labels(choice.value)) is not None:
+            reached = of_labels.told(reached)
         if any(is_own(asked) and asked in self._unheard for asked in questions_of(reached)):
             # Its share is of those for whom a guess holds, until that arm is heard.
             return
@@ -296,26 +298,15 @@ class Said:
         """Whether a choice asks for a label, with which each test of its branch before it does not hold."""
         choice, node = self._asks(select), self._nodes[select]
         before = [step for step in reached if isinstance(step, Fact) and step.branch == node.span]
-        return (
-            node.number == len(before)
-            and not choice.is_negated
-            and isinstance(choice.asked.test, str)
-            and all(not fact.holds and self._answer(fact.asked, choice.asked) is False for fact in before)
-        )
+        label, value = choice.asked.test, self._of_labels(choice.value)
+        if node.number != len(before) or choice.is_negated or not isinstance(label, str) or value is None:
+            return False
+        return all(not fact.holds and value.answer(fact.asked, label) is False for fact in before)
 
-    def _answer(self, asked: Asked, label: Asked, depth: int = 0) -> bool | None:
-        """The answer to a question where a value has some label; None where that does not say it."""
-        asked, is_negated = self._plain(asked)
-        operation = self._nodes[asked.position].operation
-        if isinstance(asked.test, str) and replace(asked, test=None) == replace(label, test=None):
-            answer: bool | None = asked.test == label.test
-        elif isinstance(operation, Select) and depth < _DEEPEST:
-            holds = self._answer(Asked(operation.condition), label, depth + 1)
-            arm = operation.then if holds else operation.otherwise
-            answer = None if holds is None else self._answer(replace(asked, position=arm), label, depth + 1)
-        else:
-            answer = settled(self._nodes, asked)
-        return None if answer is None else answer ^ is_negated
+    def _of_labels(self, value: Asked) -> OfLabels | None:
+        """A value by its labels; None of one that has none."""
+        of = type_of(self._nodes, value)
+        return OfLabels(self._nodes, self._plain, value, of.labels) if isinstance(of, Labels) else None
 
     def _leads(self, other: int, select: int, written: Written, branches: Sequence[Span]) -> Span | None:
         """Which of the branches before a choice says by another one which requests reach it, if one does."""

@@ -13,6 +13,7 @@ from functools import reduce
 from typing import NamedTuple
 
 from harmonia_compiler.flow.asked import Test
+from harmonia_compiler.flow.evenly import shares_of_all
 from harmonia_compiler.flow.graph import EVEN
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Mark, Outcomes
 from harmonia_compiler.flow.reached import Fact, Step, questions_of
@@ -136,11 +137,12 @@ class Shares:
         something of those tests. What is said of several leaves to those of which nothing is known what the others do
         not make up.
         """
-        ordered = sorted(said, key=_order)
+        ordered = [*_in_turn(sorted(said, key=_order))]
         for parts, saying in ordered:
             for part in parts:
                 self._row(part).is_said |= isinstance(saying.test, str)
-        for parts, (test, share, before) in _in_turn(ordered):
+        self._say_of_labels(ordered)
+        for parts, (test, share, before) in ordered:
             known = self._known(parts, test, before)
             rest = sum(part.weight for part, own in zip(parts, known, strict=True) if own is None)
             due = share * sum(part.weight for part in parts)
@@ -148,6 +150,19 @@ class Shares:
             for part, own in zip(parts, known, strict=True):
                 if own is None:
                     self._row(part).hear(test, min(1.0, max(0.0, due / rest)), part.kept, before)
+
+    def _say_of_labels(self, said: Iterable[tuple[Sequence[Part], Saying]]) -> None:
+        """Take what is said of all requests, or of those of some labels, of values of which that is all."""
+        of_each: dict[Row, list[Saying]] = {}
+        others = set[Row]()
+        for parts, saying in said:
+            for part in parts:
+                of_each.setdefault(part.row, []).append(saying)
+                others |= {part.row} if len(parts) > 1 or part.kept else set()
+        for row, sayings in of_each.items():
+            labels = self._labels(row)
+            for label, share in shares_of_all(labels, sayings).items() if labels and row not in others else ():
+                self._row(Part(row)).hear(label, share, ())
 
     def holds(self, part: Part, saying: Saying) -> bool:
         """Whether what is said of one part is so; of what no value is left to be, it is."""

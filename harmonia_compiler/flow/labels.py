@@ -1,0 +1,93 @@
+"""Which labels a value has where a place is reached, as far as what is so of the requests there comes to that.
+
+However it was asked: by a test for several labels, on one of several ways, before a branch that returns.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from harmonia_compiler.contract.program import Select
+from harmonia_compiler.flow.asked import Asked, settled
+from harmonia_compiler.flow.graph import EVEN, Node
+from harmonia_compiler.flow.reached import Fact, Step, merged
+
+#: Tests of tests within tests are looked into so deep.
+_DEEPEST = 50
+
+_Labels = frozenset[str]
+
+
+@dataclass(frozen=True)
+class OfLabels:
+    """A value of a flow, by the question for it without a test, and the labels that it may have."""
+
+    nodes: Sequence[Node]
+    plain: Callable[[Asked], tuple[Asked, bool]]
+    value: Asked
+    labels: Sequence[str]
+
+    def told(self, steps: Sequence[Step]) -> tuple[Step, ...]:
+        """The same, but what only together comes to labels, as those that the value does not have.
+
+        Of labels one is true: on whatever way requests have come, what counts is which labels are left of them.
+        """
+        own = [step for step in steps if isinstance(step, Fact) and replace(step.asked, test=None) == self.value]
+        known, _ = self._split(own, frozenset(self.labels))
+        left, others = self._split([step for step in steps if step not in own], known)
+        return (*own, *self._none_of(known - left), *dict.fromkeys(others))
+
+    def _split(self, steps: Iterable[Step], known: _Labels) -> tuple[_Labels, tuple[Step, ...]]:
+        """The labels of those known with which all of that may be so, and what it says besides, of other values too."""
+        left, others = known, list[Step]()
+        for step in sorted(steps, key=lambda one: not isinstance(one, Fact)):
+            if isinstance(step, Fact):
+                holding = self._holding(step.asked)
+                if holding is None:
+                    others.append(step)
+                else:
+                    left = left & holding if step.holds else left - holding
+                continue
+            ways: dict[tuple[Step, ...], _Labels] = {}
+            for way in step.ways:
+                labels, beside = self._split(way, left)
+                ways[beside] = ways.get(beside, frozenset()) | labels
+            if ways.keys() == {()}:
+                left = ways[()]
+            else:
+                others += merged((*self._one_of(labels, left), *beside) for beside, labels in ways.items() if labels)
+        return left, tuple(others)
+
+    def _holding(self, asked: Asked) -> _Labels | None:
+        """The labels with which the answer to a question is yes; None where they do not say it."""
+        found = set[str]()
+        for label in self.labels:
+            if (answer := self.answer(asked, label)) is None:
+                return None
+            found |= {label} if answer else set()
+        return frozenset(found)
+
+    def _one_of(self, labels: _Labels, known: _Labels) -> list[Fact]:
+        """That the value has one of some labels, of those known; in as few facts as can be."""
+        if len(labels) == 1 < len(known - labels):
+            return [Fact(replace(self.value, test=label), holds=True, share=EVEN) for label in labels]
+        return self._none_of(known - labels)
+
+    def _none_of(self, labels: _Labels) -> list[Fact]:
+        """That it has none of some, in the order of its type."""
+        return [Fact(replace(self.value, test=each), holds=False, share=EVEN) for each in self.labels if each in labels]
+
+    def answer(self, asked: Asked, label: str, depth: int = 0) -> bool | None:
+        """The answer to a question where the value has some label; None where that does not say it."""
+        asked, is_negated = self.plain(asked)
+        operation = self.nodes[asked.position].operation
+        if isinstance(asked.test, str) and replace(asked, test=None) == self.value:
+            answer: bool | None = asked.test == label
+        elif isinstance(operation, Select) and depth < _DEEPEST:
+            holds = self.answer(Asked(operation.condition), label, depth + 1)
+            arm = operation.then if holds else operation.otherwise
+            answer = None if holds is None else self.answer(replace(asked, position=arm), label, depth + 1)
+        else:
+            answer = settled(self.nodes, asked)
+        return None if answer is None else answer ^ is_negated
