@@ -75,18 +75,27 @@ def said_before_silent(statement: tree.If, scope: Scope) -> tree.If:
 
 
 def _are_apart(statement: tree.If, scope: Scope) -> bool:
-    """Whether each test asks for nothing but labels of one name, and no two for the same."""
+    """Whether each test asks whether a name, the same in all, is one of some labels, which no other test names."""
     asked_for: list[tuple[str, str]] = []
     for arm in statement.arms:
-        holds, fails = narrow(arm.test, scope)
-        sides = [*holds.items(), *fails.items()]
-        if len(holds) != 1 or holds.keys() != fails.keys() or not all(isinstance(of, Labels) for _, of in sides):
+        holds, _ = narrow(arm.test, scope)
+        if not _is_any_of(arm.test) or len(holds) != 1:
             return False
-        (name, asked), (_, others) = [(name, {*of.labels}) for name, of in sides if isinstance(of, Labels)]
-        if asked & others:
-            return False
-        asked_for += [(name, label) for label in asked]
+        [(name, of)] = holds.items()
+        asked_for += [(name, label) for label in of.labels] if isinstance(of, Labels) else []
     return len({name for name, _ in asked_for}) == 1 and len({*asked_for}) == len(asked_for)
+
+
+def _is_any_of(test: tree.Expression) -> bool:
+    """Whether a test asks for equality alone, with one thing or with any of several."""
+    match test:
+        case tree.Group(value=inner):
+            return _is_any_of(inner)
+        case tree.Comparison(operator=operator):
+            return operator == "=="
+        case tree.Disjunction(operands=operands):
+            return all(map(_is_any_of, operands))
+    return False
 
 
 def shares(
