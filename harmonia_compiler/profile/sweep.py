@@ -2,9 +2,8 @@
 
 Each part isolates some of what a step's time is made of. A prompt alone is one prefill, and what a
 call takes besides. Of several answers side by side, the time from one token to the next is a step that
-decodes. A prompt that comes among them makes one of their steps longer, and its own first token
-tells what a call takes besides where others are on. The engine should have nothing else to do
-meanwhile.
+decodes. A prompt that comes among them makes one of their steps longer. The engine should have
+nothing else to do meanwhile.
 """
 
 import asyncio
@@ -80,8 +79,9 @@ async def observe(asker: Asker, limits: Limits, sweep: Sweep, tell: Callable[[st
     for streams in sorted({min(most, limits.sequences - 1) for most in (4, 16)} - {0}):
         for prompt in (each for each in sweep.prompts if 64 <= each <= min(limits.step_tokens - streams, 2048)):
             tell(what := f"a prompt of {prompt} tokens among {streams} answers")
-            come = await _asked(partial(_among, what, asker, streams, prompt, limits), sweep.repeats, sweep.seconds)
-            found.extend(middle(pair for pair in come if pair is not None))
+            asked = await _asked(partial(_among, what, asker, streams, prompt, limits), sweep.repeats, sweep.seconds)
+            if rounds := [each for each in asked if each is not None]:
+                found.append(_median(rounds))
     return found
 
 
@@ -127,9 +127,7 @@ def _middle(heard: Heard, span: Sequence[float]) -> float:
     return heard.came_ms.index(span[0]) + len(span) / 2
 
 
-async def _among(
-    what: str, asker: Asker, streams: int, prompt: int, limits: Limits
-) -> tuple[Observation, Observation] | None:
+async def _among(what: str, asker: Asker, streams: int, prompt: int, limits: Limits) -> Observation | None:
     """The step in which a prompt is computed while so many answers are given; None where they were not all given."""
     begun = [asyncio.Event() for _ in range(streams)]
     answer = min(4 * _STEPS + 2 * streams, limits.context // 2)
@@ -153,45 +151,33 @@ async def _until_begun(begun: asyncio.Event, answer: asyncio.Task[Heard]) -> Non
         await answer
 
 
-def among(what: str, newcomer: Heard, heard: Sequence[Heard]) -> tuple[Observation, Observation] | None:
-    """The step of a newcomer's prompt, by how much longer the answers took meanwhile, and by its own first token.
+def among(what: str, newcomer: Heard, heard: Sequence[Heard]) -> Observation | None:
+    """The step of a newcomer's prompt, by how much longer the answers took meanwhile than they did afterwards.
 
-    The former is more than the step's own gap, where the steps before it were held up by the newcomer's request. The
-    latter is without what was left then of the step that was on. None where an answer began too late or ended too
-    soon to say so: there were not so many then.
+    That is more than the step's own gap, where the steps before it were held up by the newcomer's request. None
+    where an answer began too late or ended too soon to say so: there were not so many then.
     """
-    sent, came = newcomer.sent_ms, newcomer.came_ms[0]
-    if any(each.came_ms[0] > sent or sum(at >= came for at in each.came_ms) < _AFTER for each in heard):
+    came = newcomer.came_ms[0]
+    if any(each.came_ms[0] > newcomer.sent_ms or sum(at >= came for at in each.came_ms) < _AFTER for each in heard):
         return None
     context = sum(each.prompt + sum(at <= came for at in each.came_ms) for each in heard)
     new = newcomer.prompt
-    loads = (StepLoad(new, new**2 / 2, len(heard), context, begun=1),)
-    usual = statistics.median(_usual(each.came_ms, came) for each in heard)
-    on = max(at for each in heard for at in each.came_ms if at <= sent)
-    first = newcomer.first_ms - max(0.0, on + usual - sent)
-    longer = statistics.median(_longer(each.came_ms, sent, came) for each in heard)
-    return Observation(what, loads, longer), Observation(f"{what}, its first token", loads, first, requests=1)
+    load = StepLoad(new, new**2 / 2, len(heard), context, begun=1)
+    ms = statistics.median(_longer(each.came_ms, newcomer.sent_ms, came) for each in heard)
+    return Observation(what, (load,), ms)
 
 
 def _longer(tokens: Sequence[float], sent: float, came: float) -> float:
     """One step's time, and what all steps from `sent` until `came` took more than each of those afterwards."""
     first = sum(at <= sent for at in tokens) - 1
-    last = _told(tokens, came)
-    return tokens[last] - tokens[first] - (last - first - 1) * _usual(tokens, came)
-
-
-def _usual(tokens: Sequence[float], came: float) -> float:
-    """A step's time once the newcomer's was over."""
-    return statistics.median(later - before for before, later in pairwise(tokens[_told(tokens, came) :]))
-
-
-def _told(tokens: Sequence[float], came: float) -> int:
-    """The first token after the newcomer's step: its token may have been told before the others of the same step."""
-    return next(position for position, at in enumerate(tokens) if at >= came) + 1
+    # One step more than the newcomer's: its token may have been told before the others of the same step.
+    last = next(position for position, at in enumerate(tokens) if at >= came) + 1
+    usual = statistics.median(later - before for before, later in pairwise(tokens[last:]))
+    return tokens[last] - tokens[first] - (last - first - 1) * usual
 
 
 def middle(sweeps: Iterable[Iterable[Observation]]) -> list[Observation]:
-    """Of each kind the one that took neither long nor short, of what several rounds or sweeps over one engine saw."""
+    """Of what several sweeps over one engine observed, the one of each kind that took neither long nor short."""
     found: dict[str, list[Observation]] = {}
     for each in (observation for sweep in sweeps for observation in sweep):
         found.setdefault(each.what, []).append(each)

@@ -61,7 +61,7 @@ def test_an_engine_at_a_url_is_measured_into_a_file(
     assert out.read_bytes() == result.stdout_bytes
     assert (profile.model, profile.engine) == ("known", "vllm 0.0")
     assert profile.limits == Limits(kv_blocks=400, step_tokens=256, sequences=4, context=600)
-    assert len(profile.observations) == 6
+    assert len(profile.observations) == 5
     assert profile.provenance.startswith("measured: vllm 0.0, ")
     assert json.loads(out.read_text())["format_version"] == FORMAT_VERSION
 
