@@ -1,13 +1,20 @@
 """Made-up questions: as long as asked, unlike each other, and alike where a trace says that prompts were."""
 
+import math
 from itertools import takewhile
 
+from harmonia_compiler.kinds.extents import text_tokens
 from harmonia_compiler.workload.questions import prompt, question
 from harmonia_compiler.workload.request import Arrival
 
 
 def test_a_question_has_as_many_words_as_tokens() -> None:
     assert [len(question(1, 7, tokens).split()) for tokens in (0, 1, 64, 65, 3000)] == [1, 1, 64, 65, 3000]
+
+
+def test_a_question_has_as_many_tokens_as_asked_for_also_where_letters_are_counted() -> None:
+    for tokens in (1, 30, 3000):
+        assert math.ceil(text_tokens(question(1, 7, tokens))) == tokens
 
 
 def test_no_two_questions_begin_alike() -> None:
