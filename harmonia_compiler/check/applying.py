@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harmonia_compiler.check.amounts import WHOLE, amount
-from harmonia_compiler.check.calls import match_arguments
+from harmonia_compiler.check.calls import match_arguments, report_missing
 from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.contract.component import Port
@@ -31,6 +31,7 @@ def apply_function(values: "Values", call: tree.Call, function: Function, scope:
         for name, each in taken.items()
     ]
     matched = match_arguments(call, ports, {}, values.context)
+    report_missing(call, ports, matched.missing, values.findings)
     settings: dict[str, int] = {}
     given: list[tuple[Taken, tree.Argument, Value]] = []
     whole = matched.whole

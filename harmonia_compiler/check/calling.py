@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harmonia_compiler.check.applying import apply_function
-from harmonia_compiler.check.calls import match_arguments, warn_of_swapped
+from harmonia_compiler.check.calls import Matched, match_arguments, report_missing, warn_of_swapped
 from harmonia_compiler.check.faults import report_faults
 from harmonia_compiler.check.made import Made
 from harmonia_compiler.check.nodes import MOST_COPIED
@@ -98,6 +98,7 @@ def _arguments(
         return None
     matched = match_arguments(call, ports, settings, values.context)
     positions: dict[str, int] = {}
+    given: list[_Given] = []
     wrong: list[_Given] = []
     whole = True
     for port in ports:
@@ -111,6 +112,7 @@ def _arguments(
             whole = False
             continue
         positions[port.name] = value.position
+        given.append(_Given(port, argument, value))
         if _has_unknown_label(argument.value, value.type, scope):
             # A test says what is wrong. What the call gives is known all the same: in a loop, a name may grow by it.
             whole = False
@@ -118,9 +120,15 @@ def _arguments(
             if _may_be_narrower(values, argument.value, value.type) and isinstance(port.type, Labels):
                 whole = False
             else:
-                wrong.append(_Given(port, argument, value))
+                wrong.append(given[-1])
     _visit(values, matched.elsewhere, scope)
-    _report_wrong(values, call, wrong)
+    meant = _meant(ports, matched, given) if wrong and matched.missing else None
+    if meant is None:
+        report_missing(call, ports, matched.missing, values.findings)
+        _report_wrong(values, call, wrong)
+    else:
+        _report_skipped(values, call, ports, matched, meant)
+        _report_wrong(values, call, [one for one in wrong if one.argument.name is not None])
     if whole and not wrong:
         warn_of_swapped(call, ports, matched, values.findings)
     return (positions, matched.settings) if matched.whole and not wrong and len(positions) == len(ports) else None
@@ -146,6 +154,34 @@ class _Given(msgspec.Struct, frozen=True):
     port: Port
     argument: tree.Argument
     value: Value
+
+
+def _meant(ports: Sequence[Port], matched: Matched, given: Sequence[_Given]) -> dict[str, _Given] | None:
+    """By the later ports that their types fit, in order, the arguments without names; None where not all fit one."""
+    named = {name for name, argument in matched.ports.items() if argument.name is not None}
+    free = iter([port for port in ports if port.name not in named])
+    meant = {}
+    for one in given:
+        if one.argument.name is None:
+            port = next((port for port in free if fits(one.value.type, port.type)), None)
+            if port is None:
+                return None
+            meant[port.name] = one
+    return meant
+
+
+def _report_skipped(
+    values: "Values", call: tree.Call, ports: Sequence[Port], matched: Matched, meant: Mapping[str, _Given]
+) -> None:
+    """Report the ports that were left out before others; what stands behind those with a default needs a name."""
+    given = [name for name, argument in matched.ports.items() if argument.name is None]
+    lacking = {*given, *(port.name for port in matched.missing)} - meant.keys()
+    missing = [port for port in ports if port.name in lacking and port.default is msgspec.UNSET]
+    report_missing(call, ports, missing, values.findings)
+    if not missing:
+        name, one = next((name, one) for name, one in meant.items() if one.port.name != name)
+        help = f"give it its name: `{name}: {values.source(one.argument.value)}`"
+        values.findings.add("E0301", _mismatch(call, one.port, one.value), one.argument.value.span, help=help)
 
 
 def _report_wrong(values: "Values", call: tree.Call, wrong: Sequence[_Given]) -> None:

@@ -17,25 +17,31 @@ from harmonia_compiler.syntax import tree
 class Matched(msgspec.Struct):
     """The arguments of a call by port, the settings among them, and those that fit nowhere.
 
-    `whole` is false where something is missing.
+    `missing` are the ports that lack theirs, which are still to be reported as the types of what is given may show that
+    others are meant; `whole` is false where there may be such.
     """
 
     ports: dict[str, tree.Argument] = msgspec.field(default_factory=dict)
     settings: dict[str, tree.Argument] = msgspec.field(default_factory=dict)
     elsewhere: list[tree.Argument] = msgspec.field(default_factory=list)
+    missing: list[Port] = msgspec.field(default_factory=list)
     whole: bool = True
 
 
 def match_arguments(
     call: tree.Call, ports: Sequence[Port], settings: Mapping[str, Setting], context: Context
 ) -> Matched:
-    """Give arguments to ports, by position and then by name; what fits nowhere is reported and left out."""
+    """Give arguments to ports, by position and then by name; what fits nowhere is reported and left out.
+
+    What has a name that there is not is taken for what it was probably meant as, and else for all that is missing.
+    """
     matched, findings = Matched(), context.findings
     known = {port.name for port in ports}
     name = call.name.text
     # Of each argument that fits nowhere the same is said.
     taken = cache(lambda: _taken(ports))
     taken_by_name = cache(lambda: _taken(ports, settings))
+    meant: set[str | None] = set()
     named: tree.Argument | None = None
     for position, argument in enumerate(call.arguments):
         if argument.name is not None:
@@ -46,6 +52,7 @@ def match_arguments(
                 _give(argument, argument.name.text, matched.settings, findings)
             else:
                 near = context.nearest(argument.name.text, chain(known, settings))
+                meant.add(near)
                 help = f"did you mean `{near}`?" if near else f"it takes {taken_by_name()}"
                 message = f"`{name}` has no port or setting `{argument.name.text}`"
                 findings.add("E0216", message, argument.name.span, help=help)
@@ -67,15 +74,18 @@ def match_arguments(
     if any(isinstance(argument.value, tree.Broken) for argument in call.arguments):
         # A text that is never closed may hold the arguments behind it.
         matched.whole = False
-    missing = [port for port in ports if port.name not in matched.ports and not _has_default(port)]
+    missing = [port for port in ports if port.name not in matched.ports and port.default is msgspec.UNSET]
     if missing and matched.whole:
         matched.whole = False
-        # What has a name that there is not may be what is missing.
-        if all(argument.name is None for argument in matched.elsewhere):
-            what = listed(port.name for port in missing)
-            help = f"it takes {taken()}"
-            findings.add("E0302", f"`{name}` is called without {what}", call.span, help=help)
+        matched.missing = [] if None in meant else [port for port in missing if port.name not in meant]
     return matched
+
+
+def report_missing(call: tree.Call, ports: Sequence[Port], missing: Sequence[Port], findings: Findings) -> None:
+    """Report the ports that lack an argument, if any do."""
+    if missing:
+        message = f"`{call.name.text}` is called without {listed(port.name for port in missing)}"
+        findings.add("E0302", message, call.span, help=f"it takes {_taken(ports)}")
 
 
 def _give(argument: tree.Argument, name: str, into: dict[str, tree.Argument], findings: Findings) -> None:
@@ -97,10 +107,6 @@ def warn_of_swapped(call: tree.Call, ports: Sequence[Port], matched: Matched, fi
         if name < given and names.get(given) == name:
             message = f"`{given}` is given for `{name}`, and `{name}` for `{given}`"
             findings.add("W0301", message, call.span, help="swap the two, or name them to say that it is meant")
-
-
-def _has_default(port: Port) -> bool:
-    return port.default is not msgspec.UNSET
 
 
 def _taken(ports: Sequence[Port], settings: Mapping[str, Setting] | None = None) -> str:

@@ -16,11 +16,16 @@ component texts(q: text) -> (a: text, b: [text]) = python("m:texts")
 component grade(q: text) -> (a: text, fine: bool) = python("m:grade")
 component sort(q: text) -> (a: text, kind: "a" | "b") = python("m:sort")
 component many(n: number) -> text = python("m:many")
+component brief(style: text = "short", passages: [passage]) -> text = python("m:brief")
 component base = llm("m")
 class slow(deadline: 3 s)
 """
 
 HELPS = {
+    "what stands behind a port that is left out": (
+        "return brief(search(q))",
+        "give it its name: `passages: search(q)`",
+    ),
     "a label that an arm before has taken": (
         'k = kind(q)\nif k == "none" { return q } elif k == "none" { return q }\nreturn q',
         "the tests before have taken it: delete this one, or compare with another label",
