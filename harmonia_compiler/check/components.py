@@ -1,7 +1,7 @@
 """Component declarations: what each is made from, its ports, prompts and settings."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -42,7 +42,9 @@ class Components:
         for cycle in cycles:
             names = " → ".join(f"`{declared.name}`" for declared in [*cycle, cycle[0]])
             message = f"these components are made from each other: {names}"
-            self.findings.add("E0208", message, cycle[-1].node.name.span, help=_way_out(cycle[-1], cycle[0]))
+            if len(cycle) == 1:
+                message = f"`{cycle[0].name}` is made from itself"
+            self.findings.add("E0208", message, cycle[-1].node.name.span, help=self._way_out(cycle))
             self.made |= dict.fromkeys(cycle)
         for declared in ordered:
             if declared not in self.made and isinstance(declared.node, tree.Component):
@@ -91,6 +93,20 @@ class Components:
             return True
         setting = kind.setting(kind.unnamed if argument.name is None else argument.name.text)
         return setting is not None and setting.type == "component"
+
+    def _way_out(self, cycle: Sequence[Declared]) -> str:
+        """How to end a circle of components, each of which needs the next as its base, or as what a setting names."""
+        last, first = cycle[-1], cycle[0]
+        kinds = set(self.context.kinds)
+        hiding = next((one.name for one in cycle if one.name in kinds), None)
+        if hiding is not None:
+            return f"the component hides the kind `{hiding}`: give it another name"
+        assert isinstance(last.node, tree.Component)
+        for argument in last.node.settings:
+            value = argument.value
+            if isinstance(value, tree.Reference) and last.unit.scope.get(value.name.text) is first:
+                return f"let `{last.name}` name another component than `{first.name}` here"
+        return "make one of them from a kind" if len(cycle) > 1 else "make it from a kind, or from another component"
 
     # --- one component -----------------------------------------------------------------------------------------
 
@@ -324,16 +340,6 @@ def _unquoted(argument: tree.Argument, setting: Setting | None) -> str | None:
         return None
     text = f"{argument.name.text}:{argument.value.name.text}"
     return text if setting is not None and setting.pattern and re.fullmatch(setting.pattern, text) else None
-
-
-def _way_out(declared: Declared, needed: Declared) -> str:
-    """How to end a circle of components, of which one needs the other as its base, or as what a setting names."""
-    assert isinstance(declared.node, tree.Component)
-    for argument in declared.node.settings:
-        value = argument.value
-        if isinstance(value, tree.Reference) and declared.unit.scope.get(value.name.text) is needed:
-            return f"let `{declared.name}` name another component than `{value.name.text}` here"
-    return "make one of them from a kind"
 
 
 def _shown_ports(ports: tuple[Port, ...]) -> str:

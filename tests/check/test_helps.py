@@ -210,9 +210,14 @@ def test_blocks_that_nest_too_deep_are_told_to_become_a_pipeline(
 
 def test_a_component_that_names_itself_is_told_to_name_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("a.rag").write_text('component s = milvus("docs", embedder: s)\ncomponent b = b()\n')
-    helps = [item.help for item in check_files([Path("a.rag")]).found]
-    assert helps == ["let `s` name another component than `s` here", "make one of them from a kind"]
+    written = ('s = milvus("docs", embedder: s)', "b = b()", "c = d()", "d = c()", 'llm = llm("m")')
+    Path("a.rag").write_text("".join(f"component {one}\n" for one in written))
+    assert [item.help for item in check_files([Path("a.rag")]).found] == [
+        "let `s` name another component than `s` here",
+        "make it from a kind, or from another component",
+        "make one of them from a kind",
+        "the component hides the kind `llm`: give it another name",
+    ]
 
 
 def test_a_function_without_its_quotes_gets_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
