@@ -9,6 +9,8 @@ It needs an engine of Docker's and an image that holds the worker with vLLM for 
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -58,11 +60,7 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @contextmanager
 def started(folder: Path, more: str) -> Iterator[RunningService]:
     """The quickstart, filled, with more in its site profile than the image and the ports."""
-    bundle, site, inventory = folder / "bundle", folder / "site.toml", folder / "inventory.toml"
-    site.write_text(f'[compose]\nfirst_port = 23100\nworker_image = "{IMAGE}"\n{more}')
-    inventory.write_text(harmoniac("inventory", "detect").stdout)
-    given = ("--inventory", str(inventory), "--site", str(site), "--target", "compose", "--out", str(bundle))
-    harmoniac("compile", "samples/quickstart.rag", *given)
+    bundle = compiled(folder, IMAGE, more)
     try:
         harmoniac("up", str(bundle))
         harmoniac("ingest", "README.md", "--component", "search", "--service", str(bundle))
@@ -72,6 +70,15 @@ def started(folder: Path, more: str) -> Iterator[RunningService]:
         harmoniac("down", str(bundle))
         assert Docker(bundle, os.environ).containers() == {}
         assert {path.name for path in (bundle / "run").iterdir()} <= {"logs", KEPT}
+
+
+def compiled(folder: Path, image: str, more: str, first_port: int = 23_100) -> Path:
+    bundle, site, inventory = folder / "bundle", folder / "site.toml", folder / "inventory.toml"
+    site.write_text(f'[compose]\nfirst_port = {first_port}\nworker_image = "{image}"\n{more}')
+    inventory.write_text(harmoniac("inventory", "detect").stdout)
+    given = ("--inventory", str(inventory), "--site", str(site), "--target", "compose", "--out", str(bundle))
+    harmoniac("compile", "samples/quickstart.rag", *given)
+    return bundle
 
 
 def until(what: Callable[[], bool], service: RunningService) -> None:
@@ -176,6 +183,44 @@ def test_a_keeper_that_takes_over_may_be_asked_for_a_replica_meanwhile(running: 
         taking_over.result()
     assert ids(running).items() >= {name: one for name, one in before.items() if "-more-" not in name}.items()
     assert ask(running).strip()
+
+
+def test_what_is_removed_while_it_runs_is_put_back(running: RunningService) -> None:
+    run = running.bundle / "run"
+    there = [run / "service/endpoints.json", *(run / f"logs/{name}.log" for name in (*ids(running), "supervisor"))]
+    containers = ids(running)
+    shutil.rmtree(run / "logs")
+    (run / "service/endpoints.json").unlink()
+    # One whose log is followed anew, and who asks where the replicas are.
+    docker("kill", "--signal", "KILL", containers["minilm-0"], containers["gateway"])
+    until(lambda: all(path.is_file() for path in there) and bool(running.status()["ready"]), running)
+    assert ask(running).strip()
+
+
+def test_a_start_that_fails_shows_what_was_said(tmp_path: Path) -> None:
+    if why := why_no_engine():
+        pytest.skip(why)
+    image = "harmonia-worker:no-python"
+    container = docker("create", IMAGE, "true").strip()
+    docker("commit", "--change", "ENV PYTHONHOME=/nowhere", container, image)
+    try:
+        # Another service may still have the usual ports.
+        bundle = compiled(tmp_path, image, 'network = "host"\n', first_port=23_200)
+        done = harmoniac("up", str(bundle), check=False)
+        assert done.returncode == 1
+        (failed,) = re.findall(r"`([\w-]+)` did not become ready: it ended with exit code 1", done.stderr)
+        said = f"{done.stdout}{done.stderr}"
+        assert f"the last lines of {failed}'s log:" in said
+        assert "No module named 'encodings'" in said
+        assert "No module named 'encodings'" in harmoniac("logs", str(bundle), failed).stdout
+        assert Docker(bundle, os.environ).containers() == {}
+    finally:
+        docker("rm", container)
+        docker("rmi", image)
+
+
+def docker(*words: str) -> str:
+    return subprocess.run(["docker", *words], capture_output=True, check=True, text=True, timeout=300).stdout
 
 
 def kill_keeper(service: RunningService) -> None:

@@ -1,6 +1,8 @@
 """Somebody removes what lies under `run/` of a service of containers: it goes on, and what was there is put back."""
 
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from harmonia_compiler.contract.readings import TOKEN
 from harmonia_compiler.runtime.actuators.actuator import Failure
 from harmonia_compiler.runtime.actuators.compose import keeper as keeping
 from harmonia_compiler.runtime.actuators.compose import preparing
+from harmonia_compiler.runtime.actuators.compose.containers import Life
 from harmonia_compiler.runtime.actuators.supervision import rundir
 from tests.compose.taken import Taken
 from tests.compose.test_files import written
@@ -33,39 +36,52 @@ def again(life: dict[str, Any]) -> dict[str, Any]:
     return {**life, "State": {**life["State"], "StartedAt": "2026-01-01T00:00:09Z"}}
 
 
+def notes(taken: Taken) -> tuple[str, ...]:
+    """What whoever asks is told beside how all stands."""
+    state = taken.run.read_state()
+    assert state is not None
+    return state.status.notes
+
+
 def test_a_service_that_is_up_goes_on_where_its_logs_are_removed_and_a_container_starts_again(taken: Taken) -> None:
     name = taken.names[0]
     logs = [taken.run.log_of(one) for one in (*taken.lives, "supervisor")]
     with taken.kept():
         taken.until(lambda: taken.keeper._status().ready)
-        shutil.rmtree(taken.run.logs)
+        shutil.rmtree(taken.run.logs, ignore_errors=True)
         taken.lives[name] = again(taken.lives[name])
         taken.say_lives()
         taken.until(lambda: all(log.is_file() for log in logs) and taken.keeper._status().ready)
-        assert not taken.keeper._status().notes
+        assert not notes(taken)
     assert taken.keeper._failure is None
 
 
-def test_what_cannot_be_put_back_is_told_and_ends_no_service_that_is_up(taken: Taken) -> None:
-    name = taken.names[0]
+@pytest.mark.parametrize("name", ["minilm-0", "supervisor"])
+def test_what_cannot_be_put_back_is_told_and_ends_no_service_that_is_up(taken: Taken, name: str) -> None:
     log = taken.run.log_of(name)
     with taken.kept():
         taken.until(lambda: taken.keeper._status().ready)
-        log.unlink()
-        log.mkdir()
-        taken.until(lambda: bool(taken.keeper._status().notes))
-        (note,) = taken.keeper._status().notes
+        while not log.is_dir():
+            # It may be put back between the two.
+            log.unlink(missing_ok=True)
+            with suppress(FileExistsError):
+                log.mkdir()
+        taken.until(lambda: bool(notes(taken)))
+        (note,) = notes(taken)
         assert note.startswith("its keeper cannot do all that it should: ")
         assert str(log) in note
-        # All else is seen to as before, also of that container.
-        taken.lives[name] = again(taken.lives[name])
+        # All else is seen to as before, of that container and of others.
+        well = {one: again(life) for one, life in taken.lives.items()}
+        taken.lives = dict.fromkeys(well, again(inspected("running", "starting")))
         taken.say_lives()
-        key = (name, taken.lives[name]["State"]["StartedAt"])
-        taken.until(lambda: taken.keeper._watched[name]._prepared == key and taken.keeper._status().ready)
-        looks = len(taken.called())
-        taken.until(lambda: len(taken.called()) > looks + 3)
+        watched = taken.keeper._watched.values()
+        taken.until(lambda: {one.status.phase for one in watched} == {"restarting"})
+        assert notes(taken)
+        taken.lives = well
+        taken.say_lives()
+        taken.until(lambda: taken.keeper._status().ready)
         log.rmdir()
-        taken.until(lambda: log.is_file() and not taken.keeper._status().notes)
+        taken.until(lambda: log.is_file() and not notes(taken))
     assert taken.keeper._failure is None
 
 
@@ -78,7 +94,7 @@ def test_what_containers_find_on_their_host_is_put_back_as_it_was(taken: Taken) 
         before = {path: path.read_bytes() for path in there if path.is_file()}
         assert {inside / TOKEN, taken.run.path / preparing.SECRETS / "ANSWERS_KEY"} < before.keys()
         for folder in (INSIDE, preparing.CONTROL, preparing.SECRETS):
-            shutil.rmtree(taken.run.path / folder)
+            shutil.rmtree(taken.run.path / folder, ignore_errors=True)
         for path in (taken.run.path / TOKEN, taken.run.path / "compose.env"):
             path.unlink()
         taken.until(lambda: all(path.exists() for path in there))
@@ -110,6 +126,28 @@ def test_the_last_words_of_a_start_that_fails_are_had_before_its_containers_are_
         until(lambda: taken.keeper._phase == "failed")
     assert taken.keeper._failure == Failure(name, "it ended with exit code 1 before it was ready")
     assert taken.run.log_of(name).read_text() == "its last words\n"
+
+
+def test_who_ended_is_told_where_docker_gives_up_a_start_for_it(taken: Taken, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, name = taken.keeper, taken.names[0]
+    taken.lives = dict.fromkeys(taken.lives, inspected("running", "starting"))
+    (taken.bin / "long_up").touch()
+    asks = keeper._lives
+
+    def lives() -> dict[str, Life]:
+        """What is told a moment before it ends, and Docker gives up."""
+        found = asks()
+        if keeper._starting is not None and not found[name].has_ended:
+            keeper._starting.kill()
+            os.waitid(os.P_PID, keeper._starting.pid, os.WEXITED | os.WNOWAIT)
+            taken.lives[name] = {**inspected("restarting", "starting", ExitCode=1), "RestartCount": 1}
+            taken.say_lives()
+        return found
+
+    monkeypatch.setattr(keeper, "_lives", lives)
+    with taken.kept():
+        until(lambda: keeper._failure is not None)
+    assert keeper._failure == Failure(name, "it ended with exit code 1 before it was ready")
 
 
 @pytest.mark.parametrize("ends_again", [False, True])

@@ -238,7 +238,10 @@ class Keeper:
         self._refused = ""
         with self._enduring():
             self._keep_in_place()
-        # Before it is asked what there is: what is started at this moment is not gone, and what is ended is not there.
+        # Before it is asked what there is: what is started at this moment is not gone, and what is ended is not there;
+        # and where Docker could not start all, it is seen which one ended.
+        if self._starting is not None:
+            self._starting.poll()
         leaving = {name for name, one in self._watched.items() if one.leaving}
         sees_to_all = self._phase != "starting" or (self._was_up and self._has_started)
         try:
@@ -325,7 +328,7 @@ class Keeper:
 
     def _has_upped(self) -> bool:
         """Whether Docker has started all. Where it fails, it is told again, or this is the failure of a first start."""
-        code = None if self._starting is None else self._starting.poll()
+        code = None if self._starting is None else self._starting.returncode
         if code and self._was_up:
             self._start_again(code)
         elif code:

@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -182,13 +183,16 @@ class Watched:
         if self._is_followed(life) or (again and not self._is_cut_off(life)):
             return
         self.close()
-        path, since = self.run.log_of(self.name), life.started
         begins = self._followed is None and not self._is_taken_over
-        if again or (self._followed is None and not begins):
-            since = _written_until(path) or since
-        elif begins and life.restarts:
+        written = "" if begins else _written_until(self.run.log_of(self.name))
+        if begins:
             # Nobody has seen how it ended before.
-            since = _EVER
+            since = _EVER if life.restarts else life.started
+        elif again or self._followed is None:
+            since = written or life.started
+        else:
+            # There may have been lives between that nobody saw; the end of the last one may be written late.
+            since = written if written and _is_before(written, life.started) else life.started
         log = self._logs.open(self.name)
         if begins:
             os.ftruncate(log, 0)
@@ -236,6 +240,14 @@ class Watched:
             absent=self._absent,
             started_in_s=took,
         )
+
+
+def _is_before(seconds: str, written: str) -> bool:
+    """Whether seconds of the epoch are before a time as the engine writes it; one that cannot be read is before all."""
+    try:
+        return float(seconds) < datetime.fromisoformat(written).timestamp()
+    except ValueError:
+        return False
 
 
 def _written_until(log: Path) -> str:
