@@ -11,10 +11,11 @@ import msgspec
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.syntax import tree
+from harmonia_compiler.syntax.ahead import declares, kind_at
 from harmonia_compiler.syntax.automaton import Slip, read
 from harmonia_compiler.syntax.build import Builder, by_rule, is_proper, made_proper
 from harmonia_compiler.syntax.lexer import BROKEN_NAME, KEYWORDS, Damage
-from harmonia_compiler.syntax.repair import Region, region_of, repaired
+from harmonia_compiler.syntax.repair import ENDS, Region, region_of, repaired, replaced
 from harmonia_compiler.syntax.slips import explain
 from harmonia_compiler.syntax.token import Token
 from harmonia_compiler.syntax.tokens import Tokens, read_tokens
@@ -79,12 +80,16 @@ def _read(source: Source, tokens: Tokens, findings: Findings) -> tree.File:
 
 
 def _chunks(tokens: list[Token]) -> list[list[Token]]:
-    """The tokens of each declaration: a newline outside of all braces ends one."""
+    """The tokens of each declaration: a newline outside of all braces ends one, unless it cannot end there."""
     chunks: list[list[Token]] = [[]]
     depth = 0
-    for token in tokens:
+    for at, token in enumerate(tokens):
         if token.kind == "_NL" and depth == 0:
-            chunks.append([])
+            following = kind_at(tokens, at + 1)
+            if not chunks[-1] or declares(following, kind_at(tokens, at + 2)) or _may_end(chunks[-1], following):
+                chunks.append([])
+            else:
+                chunks[-1].append(token)
             continue
         if token.kind == "LBRACE":
             depth += 1
@@ -92,6 +97,12 @@ def _chunks(tokens: list[Token]) -> list[list[Token]]:
             depth -= 1
         chunks[-1].append(token)
     return [chunk for chunk in chunks if chunk]
+
+
+def _may_end(declaration: list[Token], following: str) -> bool:
+    """Whether a declaration may end with its last token: what an import takes is followed by where it takes it from."""
+    last = declaration[-1].kind
+    return last in ENDS and (declaration[0].kind != "IMPORT" or (last, following) != ("NAME", "FROM"))
 
 
 class _Declaration:
@@ -127,7 +138,7 @@ class _Declaration:
                 self.findings.extend([explain(self.source, self.tokens, slip)])
             self.reported += [token.start for token in self.tokens[slip.position : slip.position + 1]]
             before = self.tokens
-            mended = repaired(before, slip.position, region)
+            mended = repaired(before, slip, region)
             self.tokens, self.complete = mended.tokens, self.complete and mended.whole
             if not self.tokens or [token.text for token in self.tokens] == [token.text for token in before]:
                 break
@@ -139,7 +150,7 @@ class _Declaration:
         position = bisect_right(self.tokens, offset, key=lambda token: token.start) - 1
         if position < 0 or self.tokens[position].kind == "LBRACE":
             return
-        mended = repaired(self.tokens, position, region_of(self.tokens, position))
+        mended = replaced(self.tokens, position, region_of(self.tokens, position))
         self.tokens, self.complete = mended.tokens, self.complete and mended.whole
 
     def attempt(self) -> list[tree.Declaration] | Slip:

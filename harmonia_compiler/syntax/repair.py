@@ -6,20 +6,17 @@ statement goes, so that everything else of the declaration is still read.
 
 import msgspec
 
+from harmonia_compiler.syntax.automaton import Slip
 from harmonia_compiler.syntax.lexer import BROKEN_NAME
 from harmonia_compiler.syntax.token import Token
 
 #: The headers of blocks inside of a pipeline, with what stands for the test or bound of each.
 _HEADS = {"IF": "NAME ?", "ELIF": "NAME ?", "ELSE": "", "REPEAT": "UP up TO to NUMBER 1"}
 
-#: What a value begins with.
-_VALUES = frozenset({"NAME", "TEXT", "LONG_TEXT", "NUMBER", "TRUE", "FALSE", "NOT", "EACH", "LPAR", "LSQB", "STREAM"})
-
-
 #: Behind these a value stands, on the same line.
 BEFORE_A_VALUE = frozenset({"EQUAL", "RETURN", "STREAM", "COLON", "NOT"})
-#: So it does behind these, which may begin a line.
-OPERATORS = frozenset({"PLUS", "COMPARISON", "AT_MOST", "AND", "OR", "ELSE", "WITHIN", "WHERE", "TILDE"})
+#: With these a declaration or a statement may end, and with nothing else.
+ENDS = frozenset({"NAME", "TEXT", "LONG_TEXT", "NUMBER", "UNIT", "TRUE", "FALSE", "CLASS", "RPAR", "RSQB", "RBRACE"})
 
 
 class Region(msgspec.Struct, frozen=True):
@@ -58,12 +55,17 @@ def region_of(tokens: list[Token], position: int) -> Region:
     return Region(starts[-1], end, len(starts) - 1)
 
 
-def repaired(tokens: list[Token], position: int, region: Region) -> Repaired:
-    """The tokens with what cannot be read at a position replaced; the same ones where nothing can be done."""
+def repaired(tokens: list[Token], slip: Slip, region: Region) -> Repaired:
+    """The tokens with what cannot be read at a slip replaced; the same ones where nothing can be done."""
+    if goes_on_below(tokens, slip):
+        return Repaired([*tokens[: slip.position], *tokens[slip.position + 1 :]])
+    return replaced(tokens, slip.position, region)
+
+
+def replaced(tokens: list[Token], position: int, region: Region) -> Repaired:
+    """The tokens with what holds a position replaced, whatever is wrong with it."""
     if region.level == 0:
         return _declaration(tokens, position)
-    if goes_on_below(tokens, position):
-        return Repaired([*tokens[:position], *tokens[position + 1 :]])
     if (end := _end_of_block(tokens, position, region)) is not None:
         value = _made(tokens[position - 1], f"NAME {BROKEN_NAME}")
         return Repaired([*tokens[:position], *value, *tokens[end:]], whole=False)
@@ -90,12 +92,12 @@ def _declaration(tokens: list[Token], position: int) -> Repaired:
     return Repaired(tokens[:position], whole=False)
 
 
-def goes_on_below(tokens: list[Token], position: int) -> bool:
-    """Whether a line ends where a value is wanted, and the next one begins with a value and no statement."""
-    here, *following = [token.kind for token in tokens[position : position + 3]] or [""]
-    if here != "_NL" or not following or tokens[position - 1].kind not in BEFORE_A_VALUE | OPERATORS:
+def goes_on_below(tokens: list[Token], slip: Slip) -> bool:
+    """Whether a line ends where it cannot, and the next one begins with what is wanted and is no statement."""
+    here, *following = [token.kind for token in tokens[slip.position : slip.position + 3]] or [""]
+    if here != "_NL" or not slip.accepted.issuperset(following[:1]):
         return False
-    return following[0] in _VALUES and following != ["NAME", "EQUAL"]
+    return following != ["NAME", "EQUAL"] or tokens[0].kind != "PIPELINE"
 
 
 def _end_of_block(tokens: list[Token], position: int, region: Region) -> int | None:

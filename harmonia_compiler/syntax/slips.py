@@ -8,8 +8,9 @@ from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.diagnostics.near import nearest
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.syntax.automaton import Slip
+from harmonia_compiler.syntax.brackets import CONTINUING
 from harmonia_compiler.syntax.lexer import KEYWORDS
-from harmonia_compiler.syntax.repair import BEFORE_A_VALUE, OPERATORS, goes_on_below
+from harmonia_compiler.syntax.repair import BEFORE_A_VALUE, goes_on_below
 from harmonia_compiler.syntax.token import Token
 
 _WORDS = {
@@ -58,7 +59,7 @@ class _Spot(msgspec.Struct, frozen=True):
     """A slip with the tokens around it. Only their kinds and texts matter.
 
     `earlier` is the kind of the token two before it, `declares` that of the first one of the declaration, `goes_on`
-    whether the value that lacks at a line's end begins the next one.
+    whether what lacks at a line's end begins the next one.
     """
 
     token: Token
@@ -112,7 +113,7 @@ def explain(source: Source, tokens: list[Token], slip: Slip) -> Diagnostic:
     before = tokens[slip.position - 1] if slip.position else None
     after = tokens[slip.position + 1].kind if slip.position + 1 < len(tokens) else "$END"
     earlier = tokens[slip.position - 2].kind if slip.position > 1 else ""
-    spot = _Spot(token, before, after, accepted, earlier, tokens[0].kind, goes_on_below(tokens, slip.position))
+    spot = _Spot(token, before, after, accepted, earlier, tokens[0].kind, goes_on_below(tokens, slip))
     span = _span(source, token)
     if spot.ends and before is not None:
         span = Span(source, before.end, before.end)
@@ -404,8 +405,9 @@ def _elsewhere(spot: _Spot) -> str:
 def _advice(spot: _Spot) -> str:
     if spot.kind in ("NAME", "COLON") and spot.after == "LBRACE" and "LBRACE" in spot.accepted:
         return f"delete {_shown(spot.token)}"
-    if spot.goes_on and spot.before is not None and spot.behind in OPERATORS:
-        return f"put {_shown(spot.before)} at the beginning of the next line"
+    if spot.goes_on and spot.before is not None and spot.behind not in BEFORE_A_VALUE:
+        word = f"{_shown(spot.before)} at the beginning of the next line"
+        return f"put {word if spot.behind in CONTINUING else 'the next line behind this'}"
     if other := _elsewhere(spot):
         return other
     found = next((help for holds, help in _ADVICE if holds(spot)), "")
