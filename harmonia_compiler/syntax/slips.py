@@ -298,10 +298,6 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
         "put `and` between two comparisons: `5 < name and name < 10`",
     ),
     (
-        lambda s: (s.behind, s.kind, s.after) == ("NUMBER", "COMMA", "NUMBER") and "COMMA" not in s.accepted,
-        "a number has a point: `0.3`",
-    ),
-    (
         lambda s: (s.kind, s.after) == ("DOT", "NUMBER") and "NUMBER" in s.accepted,
         "a number begins with a digit: `0.3`",
     ),

@@ -5,8 +5,11 @@ What the grammar leaves to this module:
 - a newline that ends nothing is taken out: inside `( )` and `[ ]`, after `{`, before `}`, and before a line that
   begins with a sign or with a word that continues a statement;
 - a keyword that names an argument, or stands after `.`, is a name; a name after a number is a unit;
-- a bracket that is never closed is closed where the text proves it, as `brackets` says.
+- a bracket that is never closed is closed where the text proves it, as `brackets` says;
+- a number with a comma in it is told so, and is the number that is meant.
 """
+
+import re
 
 import msgspec
 
@@ -33,6 +36,10 @@ DEEPEST = 64
 
 _STATEMENTS = frozenset({"RETURN", "IF", "ELIF", "REPEAT", "UNTIL", "SLO", "LOAD"})
 _HEADERS = frozenset({"IF", "ELIF", "ELSE", "REPEAT", "PIPELINE"})
+#: Behind these, between brackets, stands one amount.
+_BEFORE_AN_AMOUNT = frozenset({"TILDE", "WITHIN"})
+#: A number with commas: between groups of three digits, or else for the point.
+_WITH_COMMAS = re.compile(r"(?P<grouped>-?[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]+)?(?!,?[0-9]))|-?[0-9]+,[0-9]+")
 #: A statement may begin after these, and after nothing.
 _BEFORE_A_STATEMENT = frozenset({"_NL", "LBRACE", "RBRACE"})
 
@@ -62,9 +69,11 @@ class _Reader(msgspec.Struct):
     def filter(self, tokens: list[Token]) -> bool:
         """Put out what the parser is to see; false where brackets nest too deep."""
         lacking, arguments = lacking_braces(tokens), argument_lines(tokens)
-        out = self.out
+        out, skip_to = self.out, 0
         for at, token in enumerate(tokens):
             kind = token.kind
+            if token.start < skip_to:
+                continue
             if token.first:
                 out.lacking = lacking.get(at, out.lacking)
                 self.begin_line(token, kind_at(tokens, at + 1), is_argument=out.stack != [] and at in arguments)
@@ -79,6 +88,8 @@ class _Reader(msgspec.Struct):
                 self.put_keyword(token, kind_at(tokens, at + 1))
             elif kind == "NAME" and out.before == "NUMBER" and not token.first:
                 out.tokens.append(renamed("UNIT", token))
+            elif kind == "COMMA" and out.before == "NUMBER" and (number := self.with_commas()) is not None:
+                out.tokens[-1], skip_to = number, number.end
             else:
                 out.tokens.append(token)
         out.close_all()
@@ -92,6 +103,22 @@ class _Reader(msgspec.Struct):
         elif self.is_header(token):
             self.out.header = Header(token, self.out.indent)
         self.out.tokens.append(token)
+
+    def with_commas(self) -> Token | None:
+        """The number that the last token begins, where the comma behind it can part it from no other value."""
+        *before, number = self.out.tokens[-5:]
+        kinds = [token.kind for token in before]
+        if self.out.stack and not self.out.inside("LBRACE") and kinds[-1] not in _BEFORE_AN_AMOUNT:
+            # Behind what has a name nothing stands without one; it may where a port has a default.
+            is_named = kinds[-2:] == ["NAME", "COLON"] and kinds[-3] in ("LPAR", "COMMA")
+            if not (self.out.inside("LPAR") and (is_named or kinds[-1] == "EQUAL")):
+                return None
+        found = _WITH_COMMAS.match(self.lexer.source.text, number.start)
+        if found is None or found.end() == number.end:
+            return None
+        meant = found[0].replace(",", "" if found["grouped"] else ".")
+        self.lexer.report("E0105", "unexpected `,` in a number", number.end, number.end + 1, f"write `{meant}`")
+        return msgspec.structs.replace(number, text=meant, end=found.end())
 
     def report_deep(self, token: Token) -> None:
         help = "give inner values names"
