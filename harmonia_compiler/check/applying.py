@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harmonia_compiler.check.amounts import WHOLE, amount
-from harmonia_compiler.check.calls import match_arguments, report_missing
+from harmonia_compiler.check.calls import match_arguments, report_missing, report_needless
 from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.contract.component import Port
@@ -47,14 +47,16 @@ def apply_function(values: "Values", call: tree.Call, function: Function, scope:
         given += [] if value is None else [(parameter, argument, value)]
     for argument in matched.elsewhere:
         values.value(argument.value, scope)
-    if not whole:
-        return None
-    of = function.result_type([value.type for _, _, value in given])
-    if of is None:
+    of = function.result_type([value.type for _, _, value in given]) if whole else None
+    if whole and of is None:
         parameter, argument, value = given[0]
         taken_type = f"`{parameter.type}`" if parameter.type.startswith("[") else parameter.type
         message = f"`{parameter.name}` of `{function.name}` takes {taken_type}, not `{shown(value.type)}`"
         values.findings.add("E0321", message, argument.value.span, help=parameter.step)
+    else:
+        # Several lists where one list of them is taken are one mistake.
+        report_needless(call, ports, matched.needless, values.findings)
+    if of is None:
         return None
     operation = Apply(function.name, tuple(value.position for _, _, value in given), dict(settings))
     return Value(values.nodes.add(operation, of, call.span), of)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harmonia_compiler.check.applying import apply_function
-from harmonia_compiler.check.calls import Matched, match_arguments, report_missing, warn_of_swapped
+from harmonia_compiler.check.calls import Matched, match_arguments, report_missing, report_needless, warn_of_swapped
 from harmonia_compiler.check.faults import report_faults
 from harmonia_compiler.check.made import Made
 from harmonia_compiler.check.nodes import MOST_COPIED
@@ -97,6 +97,7 @@ def _arguments(
         _visit(values, call.arguments, scope)
         return None
     matched = match_arguments(call, ports, settings, values.context)
+    report_needless(call, ports, matched.needless, values.findings)
     positions: dict[str, int] = {}
     given: list[_Given] = []
     wrong: list[_Given] = []

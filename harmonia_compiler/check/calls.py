@@ -17,13 +17,14 @@ from harmonia_compiler.syntax import tree
 class Matched(msgspec.Struct):
     """The arguments of a call by port, the settings among them, and those that fit nowhere.
 
-    `missing` are the ports that lack theirs, which are still to be reported as the types of what is given may show that
-    others are meant; `whole` is false where there may be such.
+    `missing` are the ports that lack theirs, and `needless` the arguments behind the last port: both are still to be
+    reported, as the types of what is given may show what is meant. `whole` is false where something may be missing.
     """
 
     ports: dict[str, tree.Argument] = msgspec.field(default_factory=dict)
     settings: dict[str, tree.Argument] = msgspec.field(default_factory=dict)
     elsewhere: list[tree.Argument] = msgspec.field(default_factory=list)
+    needless: list[tree.Argument] = msgspec.field(default_factory=list)
     missing: list[Port] = msgspec.field(default_factory=list)
     whole: bool = True
 
@@ -39,7 +40,6 @@ def match_arguments(
     known = {port.name for port in ports}
     name = call.name.text
     # Of each argument that fits nowhere the same is said.
-    taken = cache(lambda: _taken(ports))
     taken_by_name = cache(lambda: _taken(ports, settings))
     meant: set[str | None] = set()
     named: tree.Argument | None = None
@@ -68,8 +68,7 @@ def match_arguments(
         elif position < len(ports):
             matched.ports[ports[position].name] = argument
         else:
-            help = f"it takes {taken()}"
-            findings.add("E0303", f"`{name}` takes no {_ordinal(position + 1)} argument", argument.span, help=help)
+            matched.needless.append(argument)
             matched.elsewhere.append(argument)
     if any(isinstance(argument.value, tree.Broken) for argument in call.arguments):
         # A text that is never closed may hold the arguments behind it.
@@ -86,6 +85,17 @@ def report_missing(call: tree.Call, ports: Sequence[Port], missing: Sequence[Por
     if missing:
         message = f"`{call.name.text}` is called without {listed(port.name for port in missing)}"
         findings.add("E0302", message, call.span, help=f"it takes {_taken(ports)}")
+
+
+def report_needless(
+    call: tree.Call, ports: Sequence[Port], needless: Sequence[tree.Argument], findings: Findings
+) -> None:
+    """Report the arguments behind the last port."""
+    if not needless:
+        return
+    name, help = call.name.text, f"it takes {_taken(ports)}"
+    for position, argument in enumerate(needless, start=len(ports) + 1):
+        findings.add("E0303", f"`{name}` takes no {_ordinal(position)} argument", argument.span, help=help)
 
 
 def _give(argument: tree.Argument, name: str, into: dict[str, tree.Argument], findings: Findings) -> None:
