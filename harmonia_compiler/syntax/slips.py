@@ -157,8 +157,8 @@ def _keyword(token: Token, span: Span) -> Diagnostic:
     )
 
 
-#: The keywords that a statement begins with, and those that a value begins with behind these.
-_STATEMENTS = frozenset({"RETURN", "IF", "REPEAT", "SLO", "LOAD"})
+#: The keywords that a statement or a part of one begins with, and those that a value begins with behind these.
+_STATEMENTS = frozenset({"RETURN", "IF", "ELIF", "ELSE", "REPEAT", "UNTIL", "SLO", "LOAD"})
 _VALUES = {"RETURN": frozenset({"STREAM", "EACH", "NOT"}), "EQUAL": frozenset({"EACH", "NOT"})}
 
 
@@ -337,6 +337,7 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
         lambda s: s.kind in ("DOT", "LPAR") and s.accepted >= {"AT_MOST", "NAME"},
         "an objective names a quantile and a metric: `slo p999 latency <= 8 s`",
     ),
+    (lambda s: s.kind == "NUMBER" and s.token.text.startswith("-") and s.follows_value, "there is no arithmetic"),
     (lambda s: s.kind == "NUMBER" and s.accepted >= {"LBRACE", "TILDE"}, "an expected share stands behind `~`"),
     (
         lambda s: s.kind in ("AND", "OR") and s.behind == "NUMBER" and s.earlier == "TILDE",
@@ -380,6 +381,10 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     (
         lambda s: s.kind in ("TEXT", "LONG_TEXT") and s.behind == "NAME" and s.is_joined,
         "the prompt of a component puts values into a text: `{name}` stands for one",
+    ),
+    (
+        lambda s: s.kind == "NAME" and s.after != "NUMBER" and "PEAK" in s.accepted,
+        "a rate counts the requests of a second: `2 rps`",
     ),
     (lambda s: s.kind in _BEGIN_A_VALUE and "COLON" in s.accepted and s.gives_a_name, "put `:` between the two"),
     (lambda s: s.kind in _BEGIN_A_VALUE and "COMMA" in s.accepted, "put `,` between the two"),
