@@ -4,7 +4,6 @@ import re
 import subprocess
 import sys
 from importlib import import_module
-from pathlib import Path
 from pkgutil import iter_modules
 
 import pytest
@@ -27,13 +26,6 @@ def test_the_kinds_are_those_of_the_folder() -> None:
     assert tuple(kinds()) == kind_names()
     modules = [import_module(f"{package.__name__}.{found.name}") for found in iter_modules(package.__path__)]
     assert {module.KIND.name for module in modules if hasattr(module, "KIND")} == set(kind_names())
-
-
-def test_the_first_steps_name_every_kind() -> None:
-    steps = (Path(__file__).parents[2] / "docs" / "first-steps.md").read_text(encoding="utf-8")
-    listed = re.search(r"made from a \*kind\* \(([^)]*)\)", steps)
-    assert listed is not None
-    assert set(re.findall(r"`(\w+)`", listed[1])) == set(kind_names())
 
 
 @EVERY_KIND
