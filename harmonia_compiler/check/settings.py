@@ -21,6 +21,7 @@ from harmonia_compiler.kinds.kind import Setting
 from harmonia_compiler.syntax import literals, tree
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_DOTTED = re.compile(r"\w+(?:\.\w+)*")
 _DEVICES = (*GPU_TYPES, "cpu")
 _AMOUNT = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]*)")
 
@@ -90,8 +91,8 @@ class SettingReader:
         help = f"`{setting.name}`: {setting.meaning}"
         if isinstance(given, tree.Text) and setting.type in (*_QUANTITIES, "bool"):
             help = f"write it without quotes; {help}"
-        elif isinstance(given, tree.Reference) and setting.type in ("text", "prompt", "device"):
-            help = f'write it in quotes: `"{given.name.text}"`'
+        elif (words := _dotted(given)) and setting.type in ("text", "prompt", "device"):
+            help = f"write it in quotes: `{_short(_as_path(setting, words) or words)}`"
         elif setting.type == "component":
             help = f"name a component, of kind {listed(setting.accepts)}"
         self.findings.add("E0602", f"`{setting.name}` takes {_NOUNS[setting.type]}", given.span, help=help)
@@ -111,6 +112,8 @@ class SettingReader:
         is_missing = setting.required and not value
         if is_missing or (setting.pattern and not re.fullmatch(setting.pattern, value)):
             help = f"write {setting.form}" if setting.form else f"`{setting.name}`: {setting.doc}"
+            if (path := _as_path(setting, value)) is not None:
+                help = f"did you mean `{_short(path)}`?"
             self.findings.add("E0615", f"`{setting.name}` cannot be {_short(value)}", span, help=help)
             return None
         if setting.slip_in is not None and (slip := setting.slip_in(value)) is not None:
@@ -250,6 +253,20 @@ def _range(low: float | None, high: float | None) -> str:
     if low is not None and high is not None:
         return f"from {plain(low)} to {plain(high)}"
     return f"at least {plain(low)}" if low is not None else f"at most {plain(high or 0)}"
+
+
+def _dotted(given: tree.Expression) -> str:
+    """A name, or several with dots between; nothing for another value."""
+    text = given.span.source.text[given.span.start : given.span.end]
+    return text if isinstance(given, tree.Reference | tree.Access) and _DOTTED.fullmatch(text) else ""
+
+
+def _as_path(setting: Setting, given: str) -> str | None:
+    """What is given as a file's path or a dotted one, where the setting writes such as `folder.file:name`."""
+    dotted = given.replace("/", ".").replace(".py:", ":")
+    paths = (dotted, "" if dotted.endswith(".py") else ":".join(dotted.rsplit(".", 1)))
+    fitting = (path for path in paths if setting.pattern and re.fullmatch(setting.pattern, path))
+    return next((path for path in fitting if ":" in path), None)
 
 
 def _short(text: str) -> str:

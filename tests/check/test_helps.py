@@ -225,10 +225,15 @@ def test_a_function_without_its_quotes_gets_them(tmp_path: Path, monkeypatch: py
     Path("a.rag").write_text(
         "component parse = python(tools:parse)\ncomponent f(q: text) -> text = python(tools: walk, cores: 2)\n"
         "component g(q: text) -> text = llm(tools:parse)\n"
+        "component h(q: text) -> text = python(lib.tools.parse)\ncomponent i(q: text) -> text = llm(tools.parse)\n"
     )
     first, second, other = (item.help for item in check_files([Path("a.rag")]).found if item.code == "E0601")
     assert [first, second] == ['write it in quotes: `"tools:parse"`', 'write it in quotes: `"tools:walk"`']
     assert other.startswith("`llm` takes `model`, ")
+    assert [item.help for item in check_files([Path("a.rag")]).found if item.code == "E0602"] == [
+        'write it in quotes: `"lib.tools:parse"`',
+        'write it in quotes: `"tools.parse"`',
+    ]
 
 
 def test_a_component_s_own_name_is_never_what_was_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,6 +297,10 @@ def test_a_type_of_another_language_is_told_what_it_is_called_here(written: str,
 SETTINGS = {
     'milvus("dö-cs x", embedder: e)': "write at most 64 letters from a to z, digits and `_`, the first no digit",
     'python("tidy")': "write `module:name`",
+    'python("lib/tools.py")': "write `module:name`",
+    'python("lib/tools.py:tidy")': 'did you mean `"lib.tools:tidy"`?',
+    'python("lib.tools.tidy")': 'did you mean `"lib.tools:tidy"`?',
+    'llm("m", revision: "refs/pr:1")': "write at most 64 letters from a to z, digits, `.`, `_` and `-`",
     'http("ftp://host")': "write `http://HOST` or `https://HOST`, with a port from 1 to 65535 and a path if need be, "
     "without blanks",
     'llm("")': "`model`: the language model, by the name of its card",
