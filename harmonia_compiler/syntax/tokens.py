@@ -86,7 +86,7 @@ class _Reader(msgspec.Struct):
                 out.close(token)
             elif kind in KEYWORDS:
                 self.put_keyword(token, kind_at(tokens, at + 1))
-            elif kind == "NAME" and out.before == "NUMBER" and not token.first:
+            elif kind == "NAME" and out.before == "NUMBER" and self.is_beside(token):
                 out.tokens.append(renamed("UNIT", token))
             elif kind == "COMMA" and out.before == "NUMBER" and (number := self.with_commas()) is not None:
                 out.tokens[-1], skip_to = number, number.end
@@ -119,6 +119,11 @@ class _Reader(msgspec.Struct):
         meant = found[0].replace(",", "" if found["grouped"] else ".")
         self.lexer.report("E0105", "unexpected `,` in a number", number.end, number.end + 1, f"write `{meant}`")
         return msgspec.structs.replace(number, text=meant, end=found.end())
+
+    def is_beside(self, token: Token) -> bool:
+        """Whether nothing but space stands between this token and the one before, on one line."""
+        between = self.lexer.source.text[self.out.tokens[-1].end : token.start]
+        return not token.first and (not between or between.isspace())
 
     def report_deep(self, token: Token) -> None:
         help = "give inner values names"
