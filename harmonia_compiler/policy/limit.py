@@ -25,9 +25,9 @@ little above its middle, for two a little below.
 
 Where nearly all are late, each further one that its work made late takes it down, if times grow at all, and each that
 has time left takes it up: it may be the engines that were slow for a while, and as soon as they are not, all may come
-in again. Until then it does not fall far below the number at which requests were in time last, and never below what its
-owner says: where a promise is shorter than most of the work, most are late whatever one does, and no limit would mend
-that.
+in again. Until then it does not fall far below the number at which requests were in time last, and its middle never
+below what its owner says: where a promise is shorter than most of the work, most are late whatever one does, and no
+limit would mend that.
 """
 
 import math
