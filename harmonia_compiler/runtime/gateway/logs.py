@@ -1,12 +1,13 @@
 """One line of JSON on stderr for each thing worth knowing; never a request's text, never a secret."""
 
 import logging
-import sys
 import time
 import traceback
 from typing import Any
 
 import msgspec
+
+from harmonia_compiler.runtime.stderr import unbuffered
 
 _LOGGER = logging.getLogger("harmonia.gateway")
 
@@ -38,7 +39,7 @@ class _Line(logging.Formatter):
 
 def start_logging() -> None:
     """Send our lines, and warnings of the libraries, to stderr in one form."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(unbuffered())
     handler.setFormatter(_Line())
     logging.root.handlers = [handler]
     logging.root.setLevel(logging.WARNING)

@@ -19,6 +19,7 @@ from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 from harmonia_compiler.runtime.actuators.supervision.spec import Shared, Spec
 from harmonia_compiler.runtime.actuators.supervision.turns import turns_on_machine
 from harmonia_compiler.runtime.bundle import LocalBundle, read_document, read_local_bundle
+from harmonia_compiler.runtime.stderr import unbuffered
 
 LOG = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ async def written(write: Callable[..., None], *what: object) -> None:
 
 def main(name: str, serve: Callable[[], Coroutine[None, None, int]]) -> int:
     """Run one of these programs to its end and give its exit code; a problem is one line."""
-    logging.basicConfig(format=f"%(asctime)s {name}: %(message)s", level=logging.INFO)
+    logging.basicConfig(format=f"%(asctime)s {name}: %(message)s", level=logging.INFO, stream=unbuffered())
     pids.adopt_orphans()
 
     try:

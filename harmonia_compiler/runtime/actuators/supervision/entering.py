@@ -10,6 +10,7 @@ from pathlib import Path
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.actuators.supervision.pids import SUPERVISES
 from harmonia_compiler.runtime.actuators.supervision.rundir import Asked
+from harmonia_compiler.runtime.stderr import unbuffered
 
 
 def enter(module: str, keep: Callable[[Path, Asked], int]) -> None:
@@ -21,7 +22,7 @@ def enter(module: str, keep: Callable[[Path, Asked], int]) -> None:
     arguments = parser.parse_args()
     # Others read it in what this process was started with; what it starts itself must not bear it too.
     os.environ.pop(SUPERVISES, None)
-    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=unbuffered())
     try:
         sys.exit(keep(arguments.bundle.resolve(), Asked(arguments.port, arguments.reembed)))
     except (OSError, Rejected) as problem:
