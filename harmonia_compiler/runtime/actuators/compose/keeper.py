@@ -14,7 +14,6 @@ one it was and why. What was up and is taken over is never stopped for that.
 import contextlib
 import logging
 import os
-import secrets
 import subprocess
 import sys
 import time
@@ -23,21 +22,18 @@ from pathlib import Path
 
 import msgspec
 
-from harmonia_compiler.contract.decision import INSIDE
 from harmonia_compiler.contract.launch import Probe
-from harmonia_compiler.contract.readings import TOKEN
-from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.emit.targets.compose_services import FOR_GATEWAY
 from harmonia_compiler.kinds.milvus import is_standalone
 from harmonia_compiler.runtime import bundle as bundles
 from harmonia_compiler.runtime.actuators.actuator import Failure, Phase, Status
 from harmonia_compiler.runtime.actuators.compose import preparing
-from harmonia_compiler.runtime.actuators.compose.asking import Listening
 from harmonia_compiler.runtime.actuators.compose.containers import Life, life_of
 from harmonia_compiler.runtime.actuators.compose.counts import Counts
 from harmonia_compiler.runtime.actuators.compose.docker import ORDER_S, Docker, DockerFailed
 from harmonia_compiler.runtime.actuators.compose.engine import is_another
+from harmonia_compiler.runtime.actuators.compose.laid import Laid
 from harmonia_compiler.runtime.actuators.compose.places import Places
 from harmonia_compiler.runtime.actuators.compose.reading import ComposeBundle, read_compose_bundle
 from harmonia_compiler.runtime.actuators.compose.watched import Watched
@@ -92,8 +88,7 @@ class Keeper:
         self._seen, self._trouble = time.monotonic(), _ASKED
         #: What this machine refused at the last look, and what was warned of last.
         self._refused = self._warned = ""
-        self._listening: Listening | None = None
-        self._token = b""
+        self._laid = Laid(bundle, self._documents, run, self._counts.answer)
         self._logs = Logs(run)
         self._logs.open(bundles.SUPERVISOR)
         self._away: dict[str, int] = {}
@@ -127,8 +122,7 @@ class Keeper:
         except OSError as problem:
             self._failure = Failure(bundles.SUPERVISOR, f"this machine refuses it: {problem}")
         finally:
-            if self._listening is not None:
-                self._listening.close()
+            self._laid.close()
             if self._was_up and not stop.is_set() and self.has_folder():
                 self._leave()
             else:
@@ -194,32 +188,12 @@ class Keeper:
             self._was_up, self._made_at = False, self._told_at
         else:
             self._adopt(running)
-        self._token = _token_of(self._run.path / INSIDE)
         if self._front:
             self._places.choose(self._asked.port, running)
             shown = self._watched[bundles.GATEWAY]
             shown.port = self._places.address_inside.port
             shown.status = msgspec.structs.replace(shown.status, port=self._places.address.port)
-        self._lay_out()
-
-    def _lay_out(self) -> None:
-        """Put in place what the containers find on this host; raises OSError and `Rejected`."""
-        preparing.prepare_folders(self._bundle, self._documents)
-        preparing.write_secrets(self._bundle, self._documents, os.environ)
-        preparing.hand_over(self._run.path / INSIDE, TOKEN, self._token)
-        self._run.write(TOKEN, self._token)
-        preparing.write_variables(self._bundle, self._documents, self._places.address.port)
-        if self._listening is not None:
-            self._listening.close()
-        control = self._run.path / preparing.CONTROL
-        self._listening = Listening(control, preparing.owner()[0], self._counts.answer)
-
-    def _keep_in_place(self) -> None:
-        """Put back what somebody removed from the folder of the run; raises OSError and `Rejected`."""
-        self._logs.keep()
-        if not all((self._run.path / name).exists() for name in preparing.laid_out(self._documents)):
-            LOG.warning("something was removed from the folder of the run, and is put back")
-            self._lay_out()
+        self._laid.begin(self._places.address.port)
 
     def _adopt(self, running: dict[str, Life]) -> None:
         """Take over what has served: of a service that was up all, also what starts again, or is gone, just now."""
@@ -237,7 +211,8 @@ class Keeper:
     def _look(self) -> None:
         self._refused = ""
         with self._enduring():
-            self._keep_in_place()
+            self._logs.keep()
+            self._laid.keep()
         # Before it is asked what there is: what is started at this moment is not gone, and what is ended is not there;
         # and where Docker could not start all, it is seen which one ended.
         if self._starting is not None:
@@ -508,13 +483,6 @@ def _last_said(run: rundir.RunDirectory) -> rundir.State | None:
     with contextlib.suppress(rundir.Damaged):
         return run.read_state()
     return None
-
-
-def _token_of(inside: Path) -> bytes:
-    """What lets the controller's container read the gateway's readings: what containers that run already know."""
-    with contextlib.suppress(OSError):
-        return read_regular(inside / TOKEN, MOST_DOCUMENT_BYTES)
-    return secrets.token_hex(32).encode()
 
 
 def keep(bundle: Path, asked: rundir.Asked) -> int:
