@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 import pytest
 
-from harmonia_compiler.check.files import check_files
 from harmonia_compiler.flow import expand
-from harmonia_compiler.flow.demand import Demand, demand
-from harmonia_compiler.flow.passes.registry import optimise
+
+from .test_silent_labels import planned
 
 LABELS = "abcde"
 
@@ -130,16 +129,6 @@ class Router:
         body = ["v = label(y)", *lines]
         loop = body if self._limit == 1 else [f"repeat up to {self._limit} {{", "y = step(y)", *body, "}"]
         return "\n".join((*head, *loop, "return last(y)", "}"))
-
-
-def planned(text: str, folder: Path) -> Demand:
-    path = folder / "p.rag"
-    path.write_text(text)
-    checked = check_files([path])
-    assert checked.application is not None, f"{checked.found}\n{text}"
-    assert not [one for one in checked.found if one.code in ("W0501", "W0504")], f"{checked.found}\n{text}"
-    application = optimise(checked.application)
-    return demand(application, application.flows[0])
 
 
 def agrees(seed: int, folder: Path) -> None:
