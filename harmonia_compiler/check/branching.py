@@ -63,8 +63,7 @@ class _Branch:
                 what = "nothing reaches this test"
                 report_unreached(self.values, arm.test, *statement.arms[at:], scope=self.scope, what=what, help=help)
                 break
-            is_rest = covers_all and at == len(statement.arms) - 1
-            self.arm(at, entry.asked, entry.inside, each, is_rest=is_rest)
+            self.arm(at, entry.asked, entry.inside, each, behind=len(statement.arms) - 1 - at if covers_all else None)
         otherwise = self.otherwise(tests.left, covers_all=covers_all)
         self.nodes.among, self.nodes.through = self.among, self.through
         self.join_effects(statement.span)
@@ -79,8 +78,11 @@ class _Branch:
             return Choice(tuple(self.taken[:-1]), self.taken[-1].answer, statement.span), goes_on
         return Choice(tuple(self.taken), otherwise, statement.span), goes_on
 
-    def arm(self, number: int, asked: Narrowed, inside: Narrowed, expected: Expected, *, is_rest: bool) -> None:
-        """Read a test and, where it may hold, its block; it `is_rest` where it is for all that no test before takes."""
+    def arm(self, number: int, asked: Narrowed, inside: Narrowed, expected: Expected, *, behind: int | None) -> None:
+        """Read a test and, where it may hold, its block. So many arms are `behind` it, if those take all that is left.
+
+        The last of them has no test in the flow.
+        """
         arm, share = self.statement.arms[number], expected.share
         self.nodes.among = self.among if number == 0 else arm.test.span
         self.nodes.through = self.through if number == 0 else self.through_to()
@@ -97,12 +99,14 @@ class _Branch:
         said = None if arm.share is None else arm.share.value
         written = None
         if arm.share is not None and said is not None:
-            written = Written(arm.share.span, said, self.among, number, through=self.nodes.through)
+            says_rest = behind == 1 and self.statement.arms[-1].share is not None
+            written = Written(arm.share.span, said, self.among, number, through=self.nodes.through, says_rest=says_rest)
         if condition is not None and (written is not None or expected.arm is not None):
             self.nodes.say(condition.position, self.statement.span, share, written, expected.arm)
         self.nodes.among = Span(arm.test.span.source, arm.test.span.end, arm.span.end)
-        # What is left is not tested: the tests before say that it is reached.
-        self.nodes.through = self.through_to(taken=not is_rest)
+        # What is left is not tested: the tests before say that it is reached, if there are any.
+        if self.tests or behind != 0:
+            self.nodes.through = self.through_to(taken=behind != 0)
         if condition is not None:
             self.nodes.numbers.setdefault((condition.position, self.statement.span), self.tests)
             self.tests += 1

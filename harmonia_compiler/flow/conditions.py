@@ -13,6 +13,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from harmonia_compiler.contract.program import Select
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.apart import apart, of_classes
@@ -21,6 +23,7 @@ from harmonia_compiler.flow.asked import Asked, Test
 from harmonia_compiler.flow.expand import Expanded, Several
 from harmonia_compiler.flow.functions import Functions, Word
 from harmonia_compiler.flow.graph import Written
+from harmonia_compiler.flow.labels import SaidOfLabels
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes, TooManyError
 from harmonia_compiler.flow.questions import Place, Questions, place_of
 from harmonia_compiler.flow.reached import Fact
@@ -60,8 +63,12 @@ class Conditions:
         self._is_balanced = False
         self._has_begun = False
         self._said = Said(expanded, questions.plain, questions.one_of_rounds, questions.places)
-        self._statements = [*_once([*of_classes(expanded.flow, questions), *self._said.all])]
-        self._functions = Functions(expanded, questions, outcomes, self._statements, self._said.of_made, limit)
+        classes = of_classes(expanded.flow, questions)
+        self._statements = [*_once([*classes, *self._said.all])]
+        of_labels = [*_of_labels(classes, questions), *self._said.of_labels]
+        self._functions = Functions(
+            expanded, questions, outcomes, self._statements, of_labels, self._said.of_made, limit
+        )
         self._taken = Taken(self._statements, self._functions, questions)
         # Values of which the table has not all that is said.
         self._mixed = {place_of(one.asked) for one in self._statements if one.is_mixed}
@@ -218,6 +225,15 @@ class Conditions:
             if self._questions.parts_of(place)[0].row == row:
                 found |= told.shares
         return found
+
+
+def _of_labels(classes: Iterable[Statement], questions: Questions) -> Iterator[SaidOfLabels]:
+    """What the loads say of the classes, as of labels."""
+    for one in classes:
+        labels = questions.labels(place_of(one.asked))
+        if labels and isinstance(one.asked.test, str):
+            value = replace(one.asked, test=None)
+            yield SaidOfLabels(value, frozenset({one.asked.test}), one.saying.share, frozenset(labels))
 
 
 def _once(said: Iterable[Statement]) -> Iterator[Statement]:

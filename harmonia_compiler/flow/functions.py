@@ -20,6 +20,7 @@ from harmonia_compiler.flow.apart import KnownApart, Told
 from harmonia_compiler.flow.asked import Asked, Test, settled
 from harmonia_compiler.flow.expand import Expanded, Item, scopes_around
 from harmonia_compiler.flow.graph import EVEN
+from harmonia_compiler.flow.labels import SaidOfLabels
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Mark, Outcomes, TooManyError
 from harmonia_compiler.flow.questions import Place, Questions, place_of
 from harmonia_compiler.flow.reached import Fact, Step, questions_of
@@ -67,8 +68,8 @@ class _Mark(NamedTuple):
 class Functions:
     """What is known of the conditions of a flow, and their functions.
 
-    `said` is what the table is made of. `of_made` says how often conditions hold that are made of others, by what
-    `Questions.one_of_rounds` gives of them; `limit` is how large a function may become.
+    `said` and `of_labels` are what the table is made of. `of_made` says how often conditions hold that are made of
+    others, by what `Questions.one_of_rounds` gives of them; `limit` is how large a function may become.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Functions:
         questions: Questions,
         outcomes: Outcomes,
         said: Sequence[Statement],
+        of_labels: Sequence[SaidOfLabels],
         of_made: Mapping[Hashable, float],
         limit: int,
     ) -> None:
@@ -90,6 +92,7 @@ class Functions:
         self.varying = _varying(expanded)
         self._nodes = expanded.flow.nodes
         self._questions = questions
+        self._of_labels = of_labels
         self._of_made = of_made
         self._limit = limit
         # While it is found what is said of values that are told apart, what their tests are where nothing is by now.
@@ -121,7 +124,11 @@ class Functions:
         for row, shares in found.items():
             for test, share in shares.items():
                 self.shares.hear([Part(row)], test, share)
-        self.shares.say([(self._questions.parts_of(place_of(one.asked)), one.saying) for one in of_values])
+        parts_of = self._questions.parts_of
+        self.shares.say(
+            [(parts_of(place_of(one.asked)), one.saying) for one in of_values],
+            [(parts_of(place_of(one.value)), one) for one in self._of_labels],
+        )
 
     def forget(self) -> None:
         """Know no more of functions than at first, and tell no values apart."""

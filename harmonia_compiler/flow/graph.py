@@ -62,7 +62,8 @@ class Written(msgspec.Struct, frozen=True):
     return on any path, and stands in its branch `behind` so many tests. What an `until` says is of rounds; `around` are
     the requests that reach its loop. `through` are the branches whose tests say which requests reach the place, the
     outermost first: those in an arm of which it stands, and those before it that return; where its pipeline is called,
-    those of the call go first. More than MOST_THROUGH are not told.
+    those of the call go first. More than MOST_THROUGH are not told. Where it `says_rest`, a share is written as well of
+    what it leaves, for which its branch has no test.
     """
 
     at: Span
@@ -71,6 +72,7 @@ class Written(msgspec.Struct, frozen=True):
     behind: int = 0
     around: Span | None = None
     through: tuple[Passed, ...] = ()
+    says_rest: bool = False
 
 
 class Node(msgspec.Struct, frozen=True):

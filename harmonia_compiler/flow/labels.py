@@ -5,6 +5,7 @@ However it was asked: by a test for several labels, on one of several ways, befo
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -16,7 +17,16 @@ from harmonia_compiler.flow.reached import Fact, Step, merged
 #: Tests of tests within tests are looked into so deep.
 _DEEPEST = 50
 
-_Labels = frozenset[str]
+LabelSet = frozenset[str]
+
+
+class SaidOfLabels(NamedTuple):
+    """How often a value has one of some labels, of those that are `left` where that is said."""
+
+    value: Asked
+    labels: LabelSet
+    share: float
+    left: LabelSet
 
 
 @dataclass(frozen=True)
@@ -34,22 +44,26 @@ class OfLabels:
         Of labels one is true: on whatever way requests have come, what counts is which labels are left of them.
         """
         own = [step for step in steps if isinstance(step, Fact) and replace(step.asked, test=None) == self.value]
-        known, _ = self._split(own, frozenset(self.labels))
+        known = self.left(own)
         left, others = self._split([step for step in steps if step not in own], known)
         return (*own, *self._none_of(known - left), *dict.fromkeys(others))
 
-    def _split(self, steps: Iterable[Step], known: _Labels) -> tuple[_Labels, tuple[Step, ...]]:
+    def left(self, steps: Iterable[Step]) -> LabelSet:
+        """The labels with which all of that may be so."""
+        return self._split(steps, frozenset(self.labels))[0]
+
+    def _split(self, steps: Iterable[Step], known: LabelSet) -> tuple[LabelSet, tuple[Step, ...]]:
         """The labels of those known with which all of that may be so, and what it says besides, of other values too."""
         left, others = known, list[Step]()
         for step in sorted(steps, key=lambda one: not isinstance(one, Fact)):
             if isinstance(step, Fact):
-                holding = self._holding(step.asked)
+                holding = self.holding(step.asked)
                 if holding is None:
                     others.append(step)
                 else:
                     left = left & holding if step.holds else left - holding
                 continue
-            ways: dict[tuple[Step, ...], _Labels] = {}
+            ways: dict[tuple[Step, ...], LabelSet] = {}
             for way in step.ways:
                 labels, beside = self._split(way, left)
                 ways[beside] = ways.get(beside, frozenset()) | labels
@@ -59,8 +73,10 @@ class OfLabels:
                 others += merged((*self._one_of(labels, left), *beside) for beside, labels in ways.items() if labels)
         return left, tuple(others)
 
-    def _holding(self, asked: Asked) -> _Labels | None:
+    def holding(self, asked: Asked) -> LabelSet | None:
         """The labels with which the answer to a question is yes; None where they do not say it."""
+        if isinstance(asked.test, str) and replace(asked, test=None) == self.value:
+            return frozenset({asked.test})
         found = set[str]()
         for label in self.labels:
             if (answer := self.answer(asked, label)) is None:
@@ -68,13 +84,13 @@ class OfLabels:
             found |= {label} if answer else set()
         return frozenset(found)
 
-    def _one_of(self, labels: _Labels, known: _Labels) -> list[Fact]:
+    def _one_of(self, labels: LabelSet, known: LabelSet) -> list[Fact]:
         """That the value has one of some labels, of those known; in as few facts as can be."""
         if len(labels) == 1 < len(known - labels):
             return [Fact(replace(self.value, test=label), holds=True, share=EVEN) for label in labels]
         return self._none_of(known - labels)
 
-    def _none_of(self, labels: _Labels) -> list[Fact]:
+    def _none_of(self, labels: LabelSet) -> list[Fact]:
         """That it has none of some, in the order of its type."""
         return [Fact(replace(self.value, test=each), holds=False, share=EVEN) for each in self.labels if each in labels]
 

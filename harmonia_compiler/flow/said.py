@@ -6,7 +6,7 @@ elsewhere (`apart.py`).
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -15,11 +15,11 @@ from harmonia_compiler.contract.program import Constant, Select
 from harmonia_compiler.contract.types import Labels
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.arms import is_unheard
-from harmonia_compiler.flow.asked import Asked, Test, type_of
+from harmonia_compiler.flow.asked import Asked, Test, settled, type_of
 from harmonia_compiler.flow.dominators import THEN, dominators
 from harmonia_compiler.flow.expand import Expanded, Item
 from harmonia_compiler.flow.graph import EVEN, MOST_THROUGH, Node, Passed, Written
-from harmonia_compiler.flow.labels import OfLabels
+from harmonia_compiler.flow.labels import OfLabels, SaidOfLabels
 from harmonia_compiler.flow.reached import Fact, Step, TooFarError, Ways, among, merged, questions_of
 from harmonia_compiler.flow.returned import Returned
 from harmonia_compiler.flow.turns import in_turn
@@ -95,6 +95,8 @@ class Said:
         self._tests = expanded.tests
         #: What is said, in the order of the source.
         self.all: list[Statement] = []
+        #: What is said of one or several labels of a value, by tests of it alone, in the same order.
+        self.of_labels: list[SaidOfLabels] = []
         #: How often conditions hold that are made of others, by what `same` gives of them.
         self.of_made: dict[Hashable, float] = {}
         #: What is so of the requests that reach the branches of arms behind silent ones, and these arms.
@@ -104,14 +106,10 @@ class Said:
         # Of whom it is not told, and the branch whose arms before say nothing of its requests.
         unknown: dict[int, Span | None] = {}
         at_home = {node.written.at for node in nodes if node.written is not None and _is_at_home(node)}
-        # What is written, if anything that is needed takes it.
-        taken = {node.written for at, node in enumerate(nodes) if node.written is not None and self._is_needed(at)}
-        unasked = {at for test in expanded.unasked for at in self._of_test(test)}
+        in_vain = self._in_vain(expanded.unasked)
         for position in self._in_turn():
             node = nodes[position]
-            # In the last round of a loop, of what only a next one would need, it says nothing of whom it is of.
-            is_in_vain = node.written in taken and (position in unasked or not self._is_needed(position))
-            if not isinstance(node.operation, Select) or node.share is None or is_in_vain:
+            if not isinstance(node.operation, Select) or node.share is None or position in in_vain:
                 continue
             if node.written is not None and node.written.at in at_home and not _is_at_home(node):
                 # What is said of a named test is of those where it is said.
@@ -136,9 +134,22 @@ class Said:
             if is_made:
                 saying = Saying(asked.test, share)
                 self.all.append(Statement(asked, saying, self._at(position), reached, position, is_made=True))
+                if is_all:
+                    self._hear_labels(position, reached)
             else:
                 self._hear(position, reached, is_all=is_all)
         self._hear_by_arms(unknown)
+
+    def _in_vain(self, unasked: Iterable[int]) -> set[int]:
+        """What only a next round would need, in the last one of a loop: it says nothing of whom a share is of.
+
+        Unless nothing that is needed has that share. The ends of rounds are `unasked` that are the last anyway.
+        """
+        nodes = self._nodes
+        needed = [at for at in range(len(nodes)) if self._is_needed(at)]
+        taken = {nodes[at].written for at in needed} - {None}
+        unneeded = {*range(len(nodes))}.difference(needed).union(*map(self._of_test, unasked))
+        return {at for at in unneeded if nodes[at].written in taken}
 
     def _of_test(self, test: int) -> set[int]:
         """The node that says whether a round is the last and, where rounds may return, that of its `until` alone."""
@@ -200,18 +211,46 @@ class Said:
         if any(is_own(asked) and asked in self._unheard for asked in questions_of(reached)):
             # Its share is of those for whom a guess holds, until that arm is heard.
             return
-        before, value = among(reached, lambda fact: is_own(fact.asked)), (choice.asked.position, choice.asked.fields)
+        before = among(reached, lambda fact: is_own(fact.asked))
         # What items are is drawn for each by itself, whatever is so of their request.
         is_told, is_all = is_all, is_all and not isinstance(self._nodes[choice.asked.position].operation, Item)
-        is_mixed = False
-        for step in reached if is_all else ():
-            asked = questions_of([step])
-            is_mixed |= any(value in self._values_of(each) for each in asked) and not all(map(is_own, asked))
+        is_mixed = is_all and self._mixes(reached, choice.value)
         saying = Saying(choice.asked.test, choice.share, before)
         told = reached if is_all else before
         self.all.append(
             Statement(choice.asked, saying, self._at(select), told, select, is_mixed=is_mixed, is_told=is_told)
         )
+        if not is_mixed:
+            self._hear_labels(select, before)
+
+    def _hear_labels(self, select: int, reached: tuple[Step, ...]) -> None:
+        """Take what a choice says of labels of a value; and what its branch says of those left, without a test."""
+        choice, written = self._asks(select), self._nodes[select].written
+        asked = (Asked(*each) for each in self._values_of(choice.asked))
+        values = {each for each in asked if settled(self._nodes, each) is None}
+        of_labels = self._of_labels(*values) if len(values) == 1 else None
+        holding = None if of_labels is None else of_labels.holding(choice.asked)
+        if of_labels is None or holding is None:
+            return
+        value, reached = of_labels.value, of_labels.told(reached)
+        before = among(reached, lambda fact: replace(fact.asked, test=None) == value)
+        if self._mixes(reached, value) or not self._unheard.isdisjoint(questions_of(before)):
+            return
+        left = of_labels.left(before)
+        said = [(left & holding, choice.share)]
+        if written is not None and written.says_rest:
+            said.append((left - holding, 1.0 - choice.share))
+        if left - holding:
+            self.of_labels += (SaidOfLabels(value, labels, share, left) for labels, share in said if labels)
+
+    def _mixes(self, steps: Sequence[Step], value: Asked) -> bool:
+        """Whether tests of a value and of others tell together which requests those are."""
+        place = value.position, value.fields
+        for asked in (questions_of([step]) for step in steps):
+            is_own = {replace(each, test=None) == value for each in asked}
+            if False in is_own and any(place in self._values_of(each) for each in asked):
+                return True
+        return False
 
     def _gone_on(self, select: int) -> Iterator[Fact]:
         """What was not so at the ends of the rounds before a choice: else there was no next one."""

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from harmonia_compiler.flow.asked import Test
 from harmonia_compiler.flow.evenly import shares_of_all
 from harmonia_compiler.flow.graph import EVEN
+from harmonia_compiler.flow.labels import SaidOfLabels
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Mark, Outcomes
 from harmonia_compiler.flow.reached import Fact, Step, questions_of
 from harmonia_compiler.flow.said import Saying
@@ -130,8 +131,12 @@ class Shares:
         self._new = new
         self._rows: dict[Row, _Row] = {}
 
-    def say(self, said: Iterable[tuple[Sequence[Part], Saying]]) -> None:
-        """Take what the source says, each of a value that may be some parts, in its order.
+    def say(
+        self,
+        said: Iterable[tuple[Sequence[Part], Saying]],
+        of_labels: Iterable[tuple[Sequence[Part], SaidOfLabels]] = (),
+    ) -> None:
+        """Take what the source says, each of a value that may be some parts, in its order; and `of_labels` before.
 
         What is said of one part alone goes first, and what rests on fewer other tests; but each behind what says
         something of those tests. What is said of several leaves to those of which nothing is known what the others do
@@ -141,7 +146,7 @@ class Shares:
         for parts, saying in ordered:
             for part in parts:
                 self._row(part).is_said |= isinstance(saying.test, str)
-        self._say_of_labels(ordered)
+        self._say_of_labels(of_labels)
         for parts, (test, share, before) in ordered:
             known = self._known(parts, test, before)
             rest = sum(part.weight for part, own in zip(parts, known, strict=True) if own is None)
@@ -151,17 +156,17 @@ class Shares:
                 if own is None:
                     self._row(part).hear(test, min(1.0, max(0.0, due / rest)), part.kept, before)
 
-    def _say_of_labels(self, said: Iterable[tuple[Sequence[Part], Saying]]) -> None:
+    def _say_of_labels(self, said: Iterable[tuple[Sequence[Part], SaidOfLabels]]) -> None:
         """Take what is said of all requests, or of those of some labels, of values of which that is all."""
-        of_each: dict[Row, list[Saying]] = {}
+        of_each: dict[Row, list[SaidOfLabels]] = {}
         others = set[Row]()
-        for parts, saying in said:
+        for parts, one in said:
             for part in parts:
-                of_each.setdefault(part.row, []).append(saying)
+                of_each.setdefault(part.row, []).append(one)
                 others |= {part.row} if len(parts) > 1 or part.kept else set()
-        for row, sayings in of_each.items():
+        for row, all_ in of_each.items():
             labels = self._labels(row)
-            for label, share in shares_of_all(labels, sayings).items() if labels and row not in others else ():
+            for label, share in shares_of_all(labels, all_).items() if labels and row not in others else ():
                 self._row(Part(row)).hear(label, share, ())
 
     def holds(self, part: Part, saying: Saying) -> bool:
