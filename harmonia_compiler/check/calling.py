@@ -82,10 +82,10 @@ def _report_no_ports(values: "Values", call: tree.Call, declared: Declared, made
 def _visit(values: "Values", arguments: Sequence[tree.Argument], scope: Scope) -> None:
     """Check arguments that go nowhere, so that their names count as used.
 
-    What is an amount there may be right for the setting that was meant.
+    What is an amount or a text there may be right for the setting that was meant.
     """
     for argument in arguments:
-        if not isinstance(argument.value, tree.Amount):
+        if not isinstance(argument.value, tree.Amount | tree.Text):
             values.value(argument.value, scope)
 
 

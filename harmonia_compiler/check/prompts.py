@@ -57,6 +57,11 @@ def template(value: str, raw: str, span: Span, findings: Findings) -> Template:
     return Template(_merged(parts), tuple(inserts), frozenset(name for name, _ in inserts), frozenset(mentioned))
 
 
+def inserted_by(text: str) -> list[str]:
+    """The names that a text would insert, were it a prompt."""
+    return list(dict.fromkeys(found["port"] for found in _PLACE.finditer(text) if found["port"]))
+
+
 def can_insert(name: str) -> bool:
     """Whether a prompt can insert a port of that name: one that is none is told so where it is declared."""
     return _WORD.fullmatch(name) is not None

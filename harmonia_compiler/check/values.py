@@ -9,6 +9,7 @@ from harmonia_compiler.check.conditions import read_condition
 from harmonia_compiler.check.narrowing import may_narrow
 from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.check.program import Context, Declared, Unit
+from harmonia_compiler.check.prompts import inserted_by
 from harmonia_compiler.check.regions import Limit, read_each, read_guarded
 from harmonia_compiler.check.scope import Binding, Scope, Value
 from harmonia_compiler.check.types import is_too_large, report_too_large, shown, shown_apart
@@ -100,6 +101,8 @@ class Values:
                 return self._of_bounded_type(self._composed(given, scope), given.span)
             case tree.Comparison() | tree.Negation() | tree.Conjunction() | tree.Disjunction():
                 return self.truth(given, scope)
+            case tree.Text():
+                return self._text(given, scope)
             case _:
                 return self._literal(given)
 
@@ -110,10 +113,17 @@ class Values:
         report_too_large(span, self.findings)
         return None
 
+    def _text(self, given: tree.Text, scope: Scope) -> Value:
+        name = next((name for name in inserted_by(given.value) if scope.find(name) is not None), None)
+        if name is not None:
+            is_all = given.value.strip() == f"{{{name}}}"
+            help = f"write `{name}`" if is_all else "write it as the prompt of a component, and call that"
+            message = f"`{{{name}}}` stays as it is written: only a prompt takes in what a name holds"
+            self.findings.add("W0205", message, given.span, help=help)
+        return self._constant(given.value, Labels((given.value,)), given.span)
+
     def _literal(self, given: tree.Expression) -> Value | None:
         match given:
-            case tree.Text(value=text):
-                return self._constant(text, Labels((text,)), given.span)
             case tree.Amount():
                 return self._number(given)
             case tree.Truth(value=truth):
