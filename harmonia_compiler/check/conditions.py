@@ -152,7 +152,8 @@ def _test_with(values: "Values", before: _Compared, literal: tree.Text | tree.Am
 
 
 def _comparison(values: "Values", given: tree.Comparison, scope: Scope) -> Value | None:
-    left, right = values.value(given.left, scope), values.value(given.right, scope)
+    left = values.value(given.left, scope)
+    right = None if _has_several(values, given) else values.value(given.right, scope)
     if left is None or right is None:
         return None
     if not comparable(values, given, left.type, right.type):
@@ -161,6 +162,21 @@ def _comparison(values: "Values", given: tree.Comparison, scope: Scope) -> Value
         values.refused_test = True
     operator: Any = given.operator
     return Value(values.nodes.add(Compare(operator, left.position, right.position), Bool(), given.span), Bool())
+
+
+def _has_several(values: "Values", given: tree.Comparison) -> bool:
+    """Whether a value is compared with one of several literals at once, which is reported."""
+    among = tree.bare(given.right)
+    if not isinstance(among, tree.Disjunction) or given.operator not in ("==", "!="):
+        return False
+    literals = [each for each in map(_literal, among.operands) if each is not None]
+    if len(literals) < len(among.operands):
+        return False
+    left, between = values.source(given.left), " or " if given.operator == "==" else " and "
+    tests = between.join(f"{left} {given.operator} {values.source(each)}" for each in literals)
+    of = Labels((literals[0].value,)) if isinstance(literals[0], tree.Text) else Number()
+    _report_no_bool(values, literals[0], of, f"compare with each: `({tests})`")
+    return True
 
 
 def _test_of(of: Type, given: str, what: str = "it") -> str:

@@ -92,6 +92,14 @@ HELPS = {
         "if count(search(q)) == 3 or 4 { return q }\nreturn q",
         "compare with each: `count(search(q)) == 4`",
     ),
+    "several labels to compare with": (
+        'k = kind(q)\nif k == ("none" or "one") and ok(q) { return q }\nreturn q',
+        'compare with each: `(k == "none" or k == "one")`',
+    ),
+    "several labels that it is not": (
+        'k = kind(q)\nif k != ("none" or "one") { return q }\nreturn q',
+        'compare with each: `(k != "none" and k != "one")`',
+    ),
     "a label alone": ('if "one" { return q }\nreturn q', 'compare a value with it: `name == "one"`'),
     "a vector as a test": (
         "if v { return q }\nreturn q",
