@@ -91,6 +91,10 @@ def test_azure_with_quotes() -> None:
     assert parsed(quoted).arrivals == parsed(AZURE).arrivals
 
 
+def test_azure_with_zeros_before_numbers() -> None:
+    assert parsed(AZURE.replace(",120,", f",{'0' * 20}120,")).arrivals == parsed(AZURE).arrivals
+
+
 def test_mooncake() -> None:
     assert parsed(MOONCAKE).arrivals == (
         Arrival(0.0, prompt_tokens=1100, answer_tokens=52, prefix=(4, 5, 6), block_tokens=512),
@@ -211,6 +215,11 @@ def test_mistakes_of_azure_are_marked(row: str, code: str, marked: str) -> None:
 
 def test_a_header_without_a_column() -> None:
     assert [code for code, *_ in rejected("TIMESTAMP,ContextTokens\n2023-11-16 18:00:03,1\n", "azure")] == ["E1303"]
+
+
+def test_a_header_with_a_column_twice() -> None:
+    text = "TIMESTAMP,ContextTokens,GeneratedTokens,ContextTokens\n2023-11-16 18:00:03,1,2,3\n"
+    assert [code for code, *_ in rejected(text, "azure")] == ["E1303"]
 
 
 def test_a_line_too_long_is_no_request(monkeypatch: pytest.MonkeyPatch) -> None:

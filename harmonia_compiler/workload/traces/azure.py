@@ -29,9 +29,9 @@ def _read(lines: Lines) -> Iterator[tuple[int, Arrival]]:
     for line in lines:
         if not columns:
             columns = _names(line.text)
-            absent = [name for name in _HEADER if name not in columns]
-            if absent:
-                message = f"the header has no column `{absent[0]}`"
+            off = next((name for name in _HEADER if columns.count(name) != 1), None)
+            if off is not None:
+                message = f"the header has {'several columns' if off in columns else 'no column'} `{off}`"
                 help_ = f"the first line is `{','.join(_HEADER)}`, in any order"
                 lines.wrong("E1303", message, lines.span(line, 0, len(line.text)), help_)
                 return
@@ -73,7 +73,7 @@ def _count(lines: Lines, line: Line, cells: list[str], at: int, name: str) -> in
             "E1304", f"`{name}` is no whole number", _span(lines, line, cells, at), "it counts tokens, as in `374`"
         )
         return None
-    value = int(written[:_MOST_DIGITS])
+    value = int(digits.lstrip("0")[:_MOST_DIGITS] or "0") * (-1 if digits != written else 1)
     return value if lines.is_count(name, value, partial(_span, lines, line, cells, at)) else None
 
 
