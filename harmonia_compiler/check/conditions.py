@@ -32,6 +32,18 @@ if TYPE_CHECKING:
 #: What a branch may depend on where a value holds nothing that can be compared.
 _NO_TEST = "let a component answer a bool or a label about it, and test that"
 
+#: What gives a value that may be of any type.
+_VALUES = (
+    tree.Access,
+    tree.Amount,
+    tree.Call,
+    tree.Each,
+    tree.ListValue,
+    tree.RecordValue,
+    tree.Reference,
+    tree.Text,
+)
+
 
 def read_condition(values: "Values", given: tree.Expression, scope: Scope, share: float) -> Value | None:
     """A condition, which must be a bool. `share` is how often it is expected to hold."""
@@ -49,8 +61,14 @@ def read_condition(values: "Values", given: tree.Expression, scope: Scope, share
         case tree.Comparison():
             return _comparison(values, given, scope)
     value = values.value(given, scope)
-    if value is None or isinstance(value.type, Bool):
-        return value
+    if value is not None and not isinstance(value.type, Bool):
+        _report_value(values, given, value)
+        return None
+    return value
+
+
+def _report_value(values: "Values", given: tree.Expression, value: Value) -> None:
+    """Report a value that is no bool where a test is wanted."""
     written = values.source(given)
     if isinstance(given, tree.Guarded):
         written = f"({written})"
@@ -60,7 +78,6 @@ def read_condition(values: "Values", given: tree.Expression, scope: Scope, share
         _report_no_bool(values, given, value.type, f"compare a value with it: `name == {written}`")
     else:
         _report_no_bool(values, given, value.type, _test_of(value.type, written))
-    return None
 
 
 def _report_no_bool(values: "Values", given: tree.Expression, of: Type, help: str) -> None:
@@ -72,7 +89,18 @@ def _chain(
     values: "Values", span: Span, operands: tuple[tree.Expression, ...], scope: Scope, each: float, *, is_and: bool
 ) -> Value | None:
     """`and` and `or`: the next operand is asked only where those before have not decided, and so have left labels."""
-    found = [values.truth(operands[0], scope, each)]
+    no_tests: list[tuple[tree.Expression, Value]] = []
+
+    def read(operand: tree.Expression, scope: Scope) -> Value | None:
+        if not isinstance(tree.bare(operand), _VALUES):
+            return values.truth(operand, scope, each)
+        value = values.value(operand, scope)
+        if value is None or isinstance(value.type, Bool):
+            return value
+        no_tests.append((operand, value))
+        return None
+
+    found = [read(operands[0], scope)]
     first = values.nodes.effect
     known: dict[str, Type] = {}
     compared: _Compared | None = None
@@ -93,20 +121,45 @@ def _chain(
             continue
         effect, among = values.nodes.effect, values.nodes.among
         values.nodes.among = operand.span
-        value = values.truth(operand, Scope(scope, narrowed=dict(known)), each)
+        value = read(operand, Scope(scope, narrowed=dict(known)))
         values.nodes.among = among
         found.append(value and replace(value, position=values.nodes.since(effect, value.position)))
     whole = [value for value in found if value is not None]
+    # Beside what could not be read, values may be meant as what is taken instead of it.
+    if len(no_tests) == len(operands) and not is_and:
+        _report_alternatives(values, operands, no_tests[0][1].type)
+    else:
+        for operand, value in no_tests if whole or is_and else ():
+            _report_value(values, operand, value)
     if len(whole) < len(found):
         return None
-    decided = values.nodes.constant(not is_and, Bool(), span)
-    result = whole[-1].position
-    for value in reversed(whole[:-1]):
-        then, otherwise = (result, decided) if is_and else (decided, result)
-        result = values.nodes.select(value.position, then, otherwise, Bool(), each, span)
+    result = _decided(values, span, [value.position for value in whole], each, is_and=is_and)
     if values.nodes.effect != first:
         values.nodes.reached(first, result, Bool(), span)
     return Value(result, Bool())
+
+
+def _decided(values: "Values", span: Span, truths: list[int], share: float, *, is_and: bool) -> int:
+    """What some truths come to, of which each is asked only where those before it have not decided."""
+    decided = values.nodes.constant(not is_and, Bool(), span)
+    *before, result = truths
+    for truth in reversed(before):
+        then, otherwise = (result, decided) if is_and else (decided, result)
+        result = values.nodes.select(truth, then, otherwise, Bool(), share, span)
+    return result
+
+
+def _report_alternatives(values: "Values", operands: tuple[tree.Expression, ...], of: Type) -> None:
+    """Report values with `or` between them, which elsewhere takes the second one where the first one is empty."""
+    first, *_ = written = [values.source(operand) for operand in operands]
+    help = "no value is ever missing: leave out `or` and what stands behind it"
+    if isinstance(tree.bare(operands[0]), tree.Call):
+        help = f"what is taken where a call fails stands behind `else`: `{' else '.join(written)}`"
+    if isinstance(of, ListOf):
+        help = f"{help}; whether a list is empty is a test, `count({first}) == 0`"
+    what = "a label" if isinstance(of, Labels) else f"`{shown(of)}`"
+    message = f"`or` stands between conditions, and this is {what}"
+    values.findings.add("E0306", message, operands[0].span, help=help)
 
 
 class _Compared(msgspec.Struct, frozen=True):

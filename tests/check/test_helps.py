@@ -21,6 +21,8 @@ component base = llm("m")
 class slow(deadline: 3 s)
 """
 
+INSTEAD = "what is taken where a call fails stands behind `else`:"
+
 HELPS = {
     "what stands behind a port that is left out": (
         "return brief(search(q))",
@@ -99,6 +101,18 @@ HELPS = {
     "several labels that it is not": (
         'k = kind(q)\nif k != ("none" or "one") { return q }\nreturn q',
         'compare with each: `(k != "none" and k != "one")`',
+    ),
+    "a text where a call gives none": (
+        'x = f(q) or "none"\nreturn x',
+        f'{INSTEAD} `f(q) else "none"`',
+    ),
+    "a text where a port holds none": (
+        'return f(q or "none")',
+        "no value is ever missing: leave out `or` and what stands behind it",
+    ),
+    "a list where another is empty": (
+        "x = search(q) or []\nreturn q",
+        f"{INSTEAD} `search(q) else []`; whether a list is empty is a test, `count(search(q)) == 0`",
     ),
     "a label alone": ('if "one" { return q }\nreturn q', 'compare a value with it: `name == "one"`'),
     "a vector as a test": (
