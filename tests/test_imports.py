@@ -5,12 +5,14 @@ ruff finds import statements inside functions; a call of `import_module` it take
 
 import ast
 import re
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import harmonia_compiler
+from harmonia_compiler.runtime.modules import module_command
 
 PACKAGE = Path(harmonia_compiler.__file__).parent
 
@@ -70,3 +72,19 @@ def test_the_layers_are_those_that_architecture_shows() -> None:
     table = text.partition("| layer | for |")[2].partition("\n\n")[0]
     shown = [re.findall(r"`([a-z]+)`", row.split("|")[1]) for row in table.splitlines()[2:]]
     assert shown == [layer.split(" | ") for layer in layers]
+
+
+def test_a_module_of_ours_is_started_in_one_way() -> None:
+    """What else runs this interpreter: a file by its path, and the launches of a bundle, whose environment is made."""
+    using = [path for path in PACKAGE.rglob("*.py") if "sys.executable" in path.read_text(encoding="utf-8")]
+    where = {path.relative_to(PACKAGE).as_posix() for path in using}
+    supervision, slurm = "runtime/actuators/supervision/command.py", "runtime/actuators/slurm/commands.py"
+    assert where == {"runtime/modules.py", supervision, slurm}
+
+
+def test_nothing_is_imported_from_the_folder_in_which_a_module_of_ours_runs(tmp_path: Path) -> None:
+    for name in ("queue", "html", "argparse", "harmonia_compiler"):
+        (tmp_path / f"{name}.py").write_text('raise SystemExit("imported from the folder")')
+    command = module_command("harmonia_compiler.runtime.worker", "--help")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("usage: "), done.stderr

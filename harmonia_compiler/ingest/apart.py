@@ -13,9 +13,10 @@ file starts another.
 import json
 import signal
 import subprocess
-import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
+
+from harmonia_compiler.runtime.modules import module_command
 
 #: The code with which the process ends where a file takes more memory than it may.
 OUT_OF_MEMORY = 75
@@ -68,7 +69,7 @@ class Apart:
     def _ask(self, header: bytes, content: bytes) -> dict[str, str] | None:
         """What the process answers; None where it ended instead."""
         if self._process is None:
-            command = [sys.executable, "-P", "-m", "harmonia_compiler.ingest.parser", str(self.memory_mib)]
+            command = module_command("harmonia_compiler.ingest.parser", str(self.memory_mib))
             self._process = subprocess.Popen(  # noqa: S603 - words of ours
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )

@@ -5,7 +5,6 @@ loads the weights afterwards asks no hub.
 """
 
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
@@ -17,6 +16,7 @@ from harmonia_compiler.contract.card import Card, is_added
 from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.actuators.supervision.command import supervised
+from harmonia_compiler.runtime.modules import module_command
 from harmonia_compiler.runtime.weights import (
     WEIGHTS_FOLDER,
     find,
@@ -68,7 +68,7 @@ def _fetch(card: Card, out: Path, environment: Mapping[str, str], tell: Tell) ->
         step = 'install it with `pip install "harmonia-compiler[hub]"`'
         raise _unfetched(card, "the client of the hub is not installed", step)
     # Tied to the life of this process, whose lock on the folder ends with it.
-    command = supervised([sys.executable, "-P", "-m", _MODULE, card.name, card.revision, str(out)], ())
+    command = supervised(module_command(_MODULE, card.name, card.revision, str(out)), ())
     # The client tells its hub otherwise who uses it, and in what.
     environment = {**environment, "HF_HUB_DISABLE_TELEMETRY": "1"}
     ended = Said(why="the process that fetches ended without a word")

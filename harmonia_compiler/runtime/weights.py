@@ -10,7 +10,6 @@ import fcntl
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from harmonia_compiler.contract.regular import real
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.runtime.model_contents import REMEMBERED, is_digest, revision_of
+from harmonia_compiler.runtime.modules import module_command
 
 #: The folder of the weights in a model's folder of the store.
 WEIGHTS_FOLDER = "weights"
@@ -169,7 +169,7 @@ def _converted(card: Card, gguf: Path) -> Path:
     with locked(out.parent):
         if is_model(out):
             return out
-        command = [sys.executable, "-m", "harmonia_compiler.runtime.worker.convert_gguf", str(gguf), str(out)]
+        command = module_command("harmonia_compiler.runtime.worker.convert_gguf", str(gguf), str(out))
         ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - words of ours
     if ended.returncode != 0:
         said = (ended.stderr.strip().splitlines() or ["no reason given"])[-1]

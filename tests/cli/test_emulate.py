@@ -19,8 +19,13 @@ from tests.cli.test_rehearse import HARMONIAC, SOURCE
 @pytest.mark.slow
 def test_each_replica_answers_by_its_own_route_and_none_is_left_at_the_end(tmp_path: Path) -> None:
     files = on_one_host(tmp_path, SOURCE)
-    command = [sys.executable, "-c", HARMONIAC, "emulate", *files, "--format", "json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as started:
+    command = [sys.executable, "-P", "-c", HARMONIAC, "emulate", *files, "--format", "json"]
+    # Files of the user's beside the pipeline, of names that modules have which are imported.
+    for name in ("queue", "html", "harmonia_compiler"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit")
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=tmp_path
+    ) as started:
         assert started.stdout is not None
         replicas = json.loads(started.stdout.readline())["replicas"]
         children = psutil.Process(started.pid).children()

@@ -1,7 +1,6 @@
 """A process of a rehearsal: started with a log of its own, waited for, and ended with its context."""
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +12,7 @@ import psutil
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.actuators.supervision.command import supervised
 from harmonia_compiler.runtime.load.machine import process_seconds
+from harmonia_compiler.runtime.modules import module_command
 
 #: How long a process may take to stop before it is killed, in seconds.
 STOP_S = 10.0
@@ -40,7 +40,7 @@ class Child:
 @contextmanager
 def child(folder: Path, name: str, module: str, *arguments: str) -> Iterator[Child]:
     """A module of ours as a process; its log lies in the folder, under its name."""
-    with command(folder, name, [sys.executable, "-m", module, *arguments]) as started:
+    with command(folder, name, module_command(module, *arguments)) as started:
         yield started
 
 

@@ -1,13 +1,13 @@
 """The argument lists that start steps in a job, and which of the job's nodes stands for which of the plan's hosts."""
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harmonia_compiler.contract.slurm import SlurmComponent, SlurmJob, SlurmStep
 from harmonia_compiler.runtime.actuators.slurm.commands import SlurmFailed, address_of, nodes_of
 from harmonia_compiler.runtime.actuators.slurm.image import python_in
+from harmonia_compiler.runtime.modules import module_command
 
 #: What the step of the gateway asks for, of what the job has on its node beside the replicas'.
 FRONT_MIB = 1024
@@ -52,11 +52,11 @@ def step_words(
         f"--mem={step.memory_mib}M",
         f"--gres={step.gres or 'none'}",
     ]
-    python = [sys.executable, "-P", "-m"]
+    address = nodes.addresses[step.host]
+    program = ("harmonia_compiler.runtime.actuators.slurm.step", bundle, number, step.replica, address)
     if job.site.image:
-        python = python_in(job.site, bundle, step.devices, model)
-    program = ("harmonia_compiler.runtime.actuators.slurm.step", bundle, number, step.replica)
-    return [*words, *python, *program, nodes.addresses[step.host]]
+        return [*words, *python_in(job.site, bundle, step.devices, model), *program]
+    return [*words, *module_command(*program)]
 
 
 def front_words(job: SlurmJob, nodes: Nodes, bundle: str, number: str) -> list[str]:
@@ -66,7 +66,7 @@ def front_words(job: SlurmJob, nodes: Nodes, bundle: str, number: str) -> list[s
         *_srun(nodes, 0, host, "gateway"),
         *("--exact", "--overlap", "--cpus-per-task=1", f"--mem={FRONT_MIB}M", "--gres=none"),
     ]
-    return [*words, sys.executable, "-P", "-m", "harmonia_compiler.runtime.actuators.slurm.front", bundle, number]
+    return [*words, *module_command("harmonia_compiler.runtime.actuators.slurm.front", bundle, number)]
 
 
 def step_environment(outer: Mapping[str, str]) -> dict[str, str]:

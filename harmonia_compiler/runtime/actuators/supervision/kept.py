@@ -9,7 +9,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -41,6 +40,7 @@ from harmonia_compiler.runtime.actuators.supervision.store import expected_of, o
 from harmonia_compiler.runtime.actuators.supervision.tailing import lines_of, tail
 from harmonia_compiler.runtime.bundle import SUPERVISOR, read_service
 from harmonia_compiler.runtime.interruptions import put_off
+from harmonia_compiler.runtime.modules import module_command
 
 #: How often files are looked at, in seconds.
 _LOOK_EVERY_S = 0.1
@@ -215,7 +215,7 @@ class Kept(ABC):
         return known or left
 
     def _spawn(self, bundle: Path, run: rundir.RunDirectory, asked: rundir.Asked) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-P", "-m", self.keeper, str(bundle)]
+        command = module_command(self.keeper, str(bundle))
         command += [] if asked.port is None else ["--port", str(asked.port)]
         command += ["--reembed"] if asked.reembed else []
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC

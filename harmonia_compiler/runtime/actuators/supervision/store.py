@@ -1,7 +1,6 @@
 """Has the collections of a Milvus that has just started checked and loaded, outside the supervisor's process."""
 
 import asyncio
-import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -12,6 +11,7 @@ import msgspec
 from harmonia_compiler.contract.bundle import Service
 from harmonia_compiler.contract.collection import CollectionRecord
 from harmonia_compiler.runtime.actuators.supervision.ports import LOOPBACK
+from harmonia_compiler.runtime.modules import module_command
 
 #: What is said of a collection that was built otherwise; whoever started its store knows what to do about it.
 UNFIT = "cannot serve this plan"
@@ -54,8 +54,7 @@ async def open_on(port: int, expected: Sequence[Expected], environment: Mapping[
     with ExitStack() as open_file:
         errors = DEVNULL if log is None else open_file.enter_context(log.open("ab"))
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "harmonia_compiler.runtime.actuators.supervision.opening"),
-            f"http://{LOOPBACK}:{port}",
+            *module_command("harmonia_compiler.runtime.actuators.supervision.opening", f"http://{LOOPBACK}:{port}"),
             stdin=PIPE,
             stdout=PIPE,
             stderr=errors,
