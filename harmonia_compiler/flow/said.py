@@ -122,7 +122,7 @@ class Said:
             if isinstance(operation, Constant):
                 continue
             is_made = isinstance(operation, Select)
-            if is_made:
+            if is_made and passed_over is None:
                 self.of_made.setdefault(same(asked), share)
             try:
                 reached, is_all = self._reached(position, ways, but=passed_over)
@@ -225,10 +225,7 @@ class Said:
 
     def _hear_labels(self, select: int, reached: tuple[Step, ...]) -> None:
         """Take what a choice says of labels of a value; and what its branch says of those left, without a test."""
-        choice, written = self._asks(select), self._nodes[select].written
-        asked = (Asked(*each) for each in self._values_of(choice.asked))
-        values = {each for each in asked if settled(self._nodes, each) is None}
-        of_labels = self._of_labels(*values) if len(values) == 1 else None
+        choice, written, of_labels = self._asks(select), self._nodes[select].written, self._labels_asked(select)
         holding = None if of_labels is None else of_labels.holding(choice.asked)
         if of_labels is None or holding is None:
             return
@@ -320,7 +317,7 @@ class Said:
     def _arms_passed_over(self, select: int, ways: Ways) -> Span | None:
         """Note what reaches an arm behind silent ones; or give its branch, if those say nothing of its requests.
 
-        Where one label is so no other one is: the share of an arm for a label is of all that reach the branch, as it is
+        Where one label is so no other one is: the share of an arm for labels is of all that reach the branch, as it is
         written, if all arms before are for others.
         """
         node = self._nodes[select]
@@ -334,13 +331,21 @@ class Said:
         return node.span
 
     def _excludes_arms(self, select: int, reached: tuple[Step, ...]) -> bool:
-        """Whether a choice asks for a label, with which each test of its branch before it does not hold."""
+        """Whether a choice asks for labels, with none of which a test of its branch before it holds."""
         choice, node = self._asks(select), self._nodes[select]
         before = [step for step in reached if isinstance(step, Fact) and step.branch == node.span]
-        label, value = choice.asked.test, self._of_labels(choice.value)
-        if node.number != len(before) or choice.is_negated or not isinstance(label, str) or value is None:
+        of_labels = self._labels_asked(select)
+        holding = None if of_labels is None else of_labels.holding(choice.asked)
+        if node.number != len(before) or choice.is_negated or of_labels is None or holding is None:
             return False
-        return all(not fact.holds and value.answer(fact.asked, label) is False for fact in before)
+        others = [None if fact.holds else of_labels.holding(fact.asked) for fact in before]
+        return all(each is not None and each.isdisjoint(holding) for each in others)
+
+    def _labels_asked(self, select: int) -> OfLabels | None:
+        """The value by its labels that a choice asks about, if it asks about no other one."""
+        asked = (Asked(*each) for each in self._values_of(self._asks(select).asked))
+        values = {each for each in asked if settled(self._nodes, each) is None}
+        return self._of_labels(*values) if len(values) == 1 else None
 
     def _of_labels(self, value: Asked) -> OfLabels | None:
         """A value by its labels; None of one that has none."""

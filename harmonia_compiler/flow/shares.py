@@ -166,6 +166,7 @@ class Shares:
                 others |= {part.row} if len(parts) > 1 or part.kept else set()
         for row, all_ in of_each.items():
             labels = self._labels(row)
+            self._row(Part(row)).is_said = True
             for label, share in shares_of_all(labels, all_).items() if labels and row not in others else ():
                 self._row(Part(row)).hear(label, share, ())
 

@@ -16,7 +16,7 @@ LABELS = "abcdef"
 
 
 class Router:
-    """A random one, and how often each of its calls is made: `r` and `w` with the labels that it is made for."""
+    """A random one, and how often each of its calls is made."""
 
     def __init__(self, seed: int) -> None:
         self._random = random = Random(seed)
@@ -40,8 +40,15 @@ class Router:
         random, left = Random(seed), dict(self._likely)
         lines = [self._branch([(self._returning, False)], left, returns=True)] if self._returning else []
         of_left = [(label, False) for label in left] + [(group, True) for group in self._groups if len(group) > 1]
-        for labels, _ in random.sample(of_left, len(of_left)):
-            lines.append(self._branch([(labels, labels in self._groups)], left))
+        of_left = [(labels, labels in self._groups) for labels, _ in random.sample(of_left, len(of_left))]
+        while of_left:
+            # Arms of one branch ask for labels of their own.
+            arms = [of_left.pop()]
+            for labels, is_said in of_left if random.random() < 0.5 else ():
+                if random.random() < 0.5 and not {*labels} & {*"".join(each for each, _ in arms)}:
+                    arms.append((labels, is_said))
+            of_left = [one for one in of_left if one not in arms]
+            lines.append(self._branch(random.sample(arms, len(arms)), left))
         if random.random() < 0.5 and len(self._groups) > 1 and len(left) == sum(map(len, self._groups)):
             arms = [(group, True) for group in random.sample(self._groups, len(self._groups))]
             lines.append(self._branch(arms, left))
@@ -65,7 +72,7 @@ class Router:
         """One that asks for each of some labels, in arms of which shares are said or not; of those that are left."""
         all_, texts = sum(left.values()), list[str]()
         for labels, is_said in arms:
-            often, call = sum(left[label] for label in labels), f"{'r' if returns else 'w'}{labels}{len(arms)}"
+            often, call = sum(left[label] for label in labels), f"{'r' if returns else 'w'}{len(self.visits)}"
             self.visits[call] = often
             test = " or ".join(f'v == "{label}"' for label in labels)
             said = f" ~ {often / all_!r}" if is_said else ""
