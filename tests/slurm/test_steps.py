@@ -12,8 +12,8 @@ import pytest
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
 from harmonia_compiler.contract.slurm import SlurmComponent
 from harmonia_compiler.diagnostics.diagnostic import Rejected
-from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, ProcessStatus
-from harmonia_compiler.runtime.actuators.slurm import ACTUATOR
+from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, NotStarted, ProcessStatus, Status
+from harmonia_compiler.runtime.actuators.slurm import ACTUATOR, actuator
 from harmonia_compiler.runtime.actuators.slurm.commands import Queued, outside, queue
 from harmonia_compiler.runtime.actuators.slurm.folder import ProcessFolder, SharedFolder
 from harmonia_compiler.runtime.actuators.slurm.keeping import read_job
@@ -157,6 +157,30 @@ def test_preflight_says_that_slurm_is_not_here_or_refuses(tmp_path: Path, monkey
     assert (found.code, found.message) == ("E0936", "Slurm refuses the job: invalid partition specified: x")
 
 
+def test_up_goes_on_asking_a_slurm_that_is_away_and_says_what_it_could_not_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = write(tmp_path, MIXED)
+    logs = bundle / "run/logs"
+    logs.mkdir(parents=True)
+    (logs / "job-6.log").write_text("of an earlier run\n")
+    monkeypatch.setattr(actuator, "_UNKNOWN_S", 0.0)
+    away = "echo 'squeue: error: Unable to contact slurm controller' >&2; exit 1"
+    fake(tmp_path, monkeypatch, sbatch="echo 7", squeue=away)
+    seen: list[Status] = []
+    with pytest.raises(NotStarted) as late:
+        ACTUATOR.start(bundle, port=None, reembed=False, timeout_s=1.0, watch=seen.append)
+    (found,), unseen = late.value.found, "Slurm does not say which jobs there are: Unable to contact slurm controller"
+    assert found.message == f"`job` did not become ready: after 1 s in all {unseen}"
+    assert "not all that was started is stopped again (Slurm cannot be asked:" in found.help
+    assert late.value.said == []
+    assert len(seen) > 1
+    assert {(status.phase, status.is_stale, status.notes) for status in seen} == {("starting", True, (unseen,))}
+    assert ACTUATOR.status(bundle).is_stale
+    fake(tmp_path, monkeypatch, squeue="true")
+    assert ACTUATOR.stop(bundle)
+
+
 def test_preflight_tells_of_weights_that_nodes_would_look_for_in_vain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +274,24 @@ async def test_a_step_that_was_killed_is_said_to_have_been_over_its_next_life(tm
     finally:
         await step.stop(grace_s=0.0)
         await kept
+
+
+async def test_what_never_came_up_is_started_again_for_as_long_as_it_is_kept(tmp_path: Path) -> None:
+    """Whoever keeps it decides whether it is to be given up for its failure."""
+    folder = ProcessFolder(tmp_path / "step")
+    folder.make()
+    serves = f'while [ ! -e "{folder.path}/stop" ]; do sleep 0.05; done'
+    script = f'[ -e "{tmp_path}/again" ] || {{ touch "{tmp_path}/again"; exit 3; }}; {serves}'
+    step = KeptStep("one", "e", ["sh", "-c", script], folder)
+    kept = asyncio.create_task(step.keep())
+    async with asyncio.timeout(30):
+        away = await in_phase(step, "restarting")
+        assert step.failure == "its step ended with exit code 3"
+        assert away.waiting_for == f"the next start, 0.5 s after: {step.failure}"
+        while step.status.waiting_for != "Slurm to start its step":
+            await asyncio.sleep(0.01)
+    await step.stop(grace_s=0.0)
+    await kept
 
 
 async def test_a_replica_says_with_where_it_is_how_long_it_took_to_start(tmp_path: Path) -> None:

@@ -25,13 +25,19 @@ from harmonia_compiler.runtime.actuators.slurm.commands import (
     queue,
     submit,
 )
-from harmonia_compiler.runtime.actuators.slurm.folder import Run, SharedFolder
+from harmonia_compiler.runtime.actuators.slurm.folder import Owner, Run, SharedFolder
 from harmonia_compiler.runtime.actuators.slurm.keeping import GATEWAY_GRACE_S, read_job
 from harmonia_compiler.runtime.actuators.slurm.preflight import preflight
 from harmonia_compiler.runtime.actuators.supervision.beside import last_words
 from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S
 from harmonia_compiler.runtime.actuators.supervision.preflight import models_of
-from harmonia_compiler.runtime.actuators.supervision.refusing import SHOWN_LINES, check_asked, not_started, unusable
+from harmonia_compiler.runtime.actuators.supervision.refusing import (
+    SHOWN_LINES,
+    check_asked,
+    not_started,
+    not_stopped,
+    unusable,
+)
 from harmonia_compiler.runtime.actuators.supervision.rundir import Asked, RunDirectory
 from harmonia_compiler.runtime.actuators.supervision.scaling import want
 from harmonia_compiler.runtime.actuators.supervision.tailing import lines_of, tail
@@ -41,9 +47,11 @@ from harmonia_compiler.runtime.bundle import CONTROLLER, GATEWAY
 JOB_LOG = "job"
 
 _LOOK_EVERY_S = 0.5
+#: How often at least Slurm is asked about a job that waits in its queue, in seconds: so often a scheduler decides.
+_ASK_EVERY_S = 5.0
 #: How long a job has to stop everything, the gateway's grace, the replicas', and what Slurm takes for it.
 _END_S = GATEWAY_GRACE_S + 2 * GRACE_S + 15.0
-#: How long after a submission the queue may not know of the job yet, in seconds.
+#: How long the queue may not know of a job that it took, in seconds.
 _UNKNOWN_S = 10.0
 
 
@@ -70,10 +78,13 @@ class Slurm:
                 if is_ours and not jobs:
                     ours = self._submit(bundle, asked)
             self._await_ready(bundle, ours, timeout_s, watch)
-        except (NotStarted, KeyboardInterrupt):
+        except (NotStarted, KeyboardInterrupt) as problem:
             if ours:
-                with contextlib.suppress(Rejected):
+                try:
                     self.stop(bundle)
+                except Rejected as refused:
+                    if isinstance(problem, NotStarted):
+                        raise not_stopped(bundle, problem, refused) from problem
             raise
         if not ours:
             _check_asked(bundle, asked, SharedFolder(bundle).run())
@@ -86,11 +97,11 @@ class Slurm:
         run = folder.own_run()
         if run is None:
             return Status("down")
+        owner = folder.owner()
         try:
             jobs = [one for one in queue(run.name) if one.name == run.name]
         except SlurmFailed as failed:
-            return Status("down", notes=(f"Slurm does not say which jobs there are: {failed}",))
-        owner = folder.owner()
+            return _unseen(folder, owner, failed)
         serving = next((one for one in jobs if owner is not None and one.job == owner.job), jobs[0] if jobs else None)
         if serving is None:
             return _ended(folder, named)
@@ -103,7 +114,7 @@ class Slurm:
         status = state.status
         reach = _reach(status.url, state.node) if status.url else ()
         said = last_words(bundle / "run")
-        return msgspec.structs.replace(status, said=said, notes=(f"job {serving.job}", *reach, *others))
+        return msgspec.structs.replace(status, said=said, notes=(f"job {serving.job}", *reach, *others, *status.notes))
 
     def room(self, bundle: Path) -> Mapping[str, Sequence[str]]:
         """See `Actuator.room`."""
@@ -170,6 +181,8 @@ class Slurm:
         environment = outside({name: value for name, value in os.environ.items() if name not in late})
         try:
             run.clear_state()
+            for log in run.logs.glob("*.log"):
+                log.replace(log.with_suffix(".log.1"))
             named = SharedFolder(bundle).begin(asked, late)
             return submit(bundle, SCRIPT, named.name, (), environment)
         except OSError as problem:
@@ -181,21 +194,21 @@ class Slurm:
 
     def _await_ready(self, bundle: Path, ours: str, timeout_s: float, watch: Watch) -> None:
         """Return once the service is up; raises `NotStarted`."""
-        began = time.monotonic()
-        while (status := self.status(bundle)).phase != "running":
+        began = there = time.monotonic()
+        while not (status := self.status(bundle)).is_running:
             watch(status)
-            waited = time.monotonic() - began
+            now = time.monotonic()
+            if status.is_stale or status.phase not in ("down", "failed"):
+                there = now
             if status.failure is not None:
                 raise _not_started(bundle, status.failure.process, status.failure.reason)
-            if status.phase in ("down", "failed") and waited > _UNKNOWN_S:
+            if now - there > _UNKNOWN_S:
                 raise _not_started(bundle, JOB_LOG, "; ".join(status.notes) or "it ended")
-            if waited > timeout_s:
-                late = next((one for one in status.processes if one.phase != "ready"), None)
-                name, waits = (JOB_LOG, "Slurm") if late is None else (late.name, late.waiting_for)
-                raise _not_started(
-                    bundle, name, f"after {timeout_s:g} s in all it still waits for {waits}", goes_on=not ours
-                )
-            time.sleep(_LOOK_EVERY_S)
+            if now - began > timeout_s:
+                name, why = _late(status)
+                raise _not_started(bundle, name, f"after {timeout_s:g} s in all {why}", goes_on=not ours)
+            is_queued = status.is_stale or any(one.name == JOB_LOG for one in status.processes)
+            time.sleep(min(_ASK_EVERY_S, max(_LOOK_EVERY_S, (now - began) / 10)) if is_queued else _LOOK_EVERY_S)
         watch(status)
 
 
@@ -218,12 +231,31 @@ def _check_asked(bundle: Path, asked: Asked, run: Run | None) -> None:
         check_asked(bundle, asked, run.asked, run.asked.port)
 
 
+def _late(status: Status) -> tuple[str, str]:
+    """Which process a start still waits for, and for what, where its time is over."""
+    if status.is_stale:
+        return JOB_LOG, status.notes[-1]
+    late = next((one for one in status.processes if one.phase != "ready"), None)
+    name, waits = (JOB_LOG, "Slurm") if late is None else (late.name, late.waiting_for)
+    return name, f"it still waits for {waits}"
+
+
+def _unseen(folder: SharedFolder, owner: Owner | None, failed: SlurmFailed) -> Status:
+    """Of a service of whose jobs Slurm does not say whether they are there: what the one says that serves."""
+    jobs = folder.jobs()
+    serving = owner.job if owner is not None else jobs[-1] if jobs else ""
+    state = folder.state(serving) if serving else None
+    status = Status("starting") if state is None else state.status
+    notes = (*status.notes, f"Slurm does not say which jobs there are: {failed}")
+    return msgspec.structs.replace(status, notes=notes, is_stale=True)
+
+
 def _ended(folder: SharedFolder, named: str) -> Status:
     """Of a service none of whose jobs is there any more: why, where the last one said so; `named` is its bundle."""
-    states = [state for path in folder.path.glob("*/state.json") if (state := folder.state(path.parent.name))]
-    for state in states:
-        if state.status.failure is not None:
-            return Status("down", failure=state.status.failure, notes=("the last start failed",))
+    jobs = folder.jobs()
+    state = folder.state(jobs[-1]) if jobs else None
+    if state is not None and state.status.failure is not None:
+        return Status("down", failure=state.status.failure, notes=("the last start failed",))
     return Status("down", notes=(f"its job ended; `harmoniac down {named}` cleans up",))
 
 

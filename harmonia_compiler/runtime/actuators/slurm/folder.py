@@ -121,6 +121,11 @@ class SharedFolder:
         """Say how it stands. Raises OSError."""
         self._write(f"{job}/state.json", state)
 
+    def jobs(self) -> list[str]:
+        """The jobs that have said how their service stands, in the order of their numbers."""
+        found = (path.parent.name for path in self.path.glob("*/state.json"))
+        return sorted((job for job in found if job.isdigit()), key=int)
+
     def endpoints(self, job: str) -> dict[Path, int]:
         """Where replicas of a job, and those that came on top, say that they are ready; and when they last said so."""
         found: dict[Path, int] = {}

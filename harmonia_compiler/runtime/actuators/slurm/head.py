@@ -1,12 +1,15 @@
 """What the batch script becomes: `python -m …slurm.head DIR`. It starts every step, keeps them up, and hands over.
 
-A step that does not come up at the first start ends the job, and the job's state says which it was and why. Once the
-service has been up, steps are started again for ever.
+A step that does not come up at the first start of a service ends the job, and the job's state says which it was and
+why. Once the service has been up, steps are started again for ever.
 
 Where another job has the service when this one starts, it is this one's to take over: it brings everything up beside
 the other, and then says in `owner.json` that it serves. The other sees that, lets clients find the new gateway, ends
 what it has begun, and goes. A vector store cannot be open twice: where there is one, the other is asked to go first,
 and the service is away until the store is open again.
+
+As long as the other serves, a step that does not come up ends the one that was to take over, and the other submits the
+next. Once the other has gone nobody else has the service, and this one starts its steps until they come up.
 """
 
 import asyncio
@@ -34,6 +37,7 @@ from harmonia_compiler.runtime.actuators.slurm.keeping import (
 from harmonia_compiler.runtime.actuators.slurm.scaling import bring
 from harmonia_compiler.runtime.actuators.slurm.srun import find_nodes, front_words, job_number, step_words
 from harmonia_compiler.runtime.actuators.slurm.steps import KeptStep
+from harmonia_compiler.runtime.actuators.supervision import placing
 from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, STOPPED
 from harmonia_compiler.runtime.actuators.supervision.rundir import ADDRESS
 from harmonia_compiler.runtime.actuators.supervision.scaling import wanted_in
@@ -41,8 +45,8 @@ from harmonia_compiler.runtime.bundle import CONTROLLER, GATEWAY
 
 #: How long clients have to find the gateway that took over before the old one goes, in seconds.
 LINGER_S = 5.0
-#: How long after a submission that failed it is tried again, in seconds.
-AGAIN_S = 60.0
+#: How often it is seen whether a job is there that is to take over, in seconds; a delay after each is added.
+SUCCESSOR_S = 5.0
 #: How often it is seen whether the jobs of replicas that came on top are still there, in seconds.
 FURTHER_S = 20.0
 
@@ -50,9 +54,10 @@ FURTHER_S = 20.0
 class Head:
     """One job of the service, from its start to its end."""
 
-    def __init__(self, bundle: Path, number: str) -> None:
+    def __init__(self, bundle: Path, number: str, name: str) -> None:
         self._bundle, self._number = bundle, number
         self._folder = SharedFolder(bundle)
+        self._name = name
         self._documents, self._job = read_job(bundle)
         nodes = find_nodes(self._job, os.environ)
         self._node = nodes.addresses[self._job.components[0].hosts[0]]
@@ -71,7 +76,10 @@ class Head:
         self._phase: Phase = "starting"
         self._failure: Failure | None = None
         self._began = time.monotonic()
-        self._submit_after = self._time_of_handover()
+        self._see_successor_after = self._time_of_handover()
+        self._successors: list[str] = []
+        self._is_alone = False
+        self._note = self._trouble = ""
         self._brought: Mapping[str, int] = {}
         self._bring_after = 0.0
         self._stop = asyncio.Event()
@@ -94,12 +102,13 @@ class Head:
 
     async def _come_up(self) -> bool:
         """Start everything in its order; False where it is told to end before, or something does not come up."""
-        before = await self._predecessor()
+        owner = self._folder.owner()
+        before = await self._serving_elsewhere()
         stores = [name for name in self._replicas if self._is_stateful(name)]
         first = [name for name in self._replicas if before is None or name not in stores]
         if not await self._start(self._replicas[name] for name in first):
             return False
-        epoch = 0 if before is None else before.epoch + 1
+        epoch = 0 if owner is None else owner.epoch + 1
         if before is not None and stores:
             await asyncio.to_thread(self._folder.set_claim, Owner(self._number, epoch))
             while not self._stop.is_set() and await self._is_alive(before.job):  # noqa: ASYNC110 - another job says so
@@ -128,12 +137,12 @@ class Head:
         for step in waiting:
             self._keep(step)
         while waiting and not self._stop.is_set():
-            for step in waiting:
-                if step.failure:
-                    self._failure = Failure(step.name, step.failure)
-                    LOG.warning("%s: %s", step.name, step.failure)
-                    return False
             waiting = [step for step in waiting if step.status.phase != "ready"]
+            failed = next((step for step in waiting if step.failure), None)
+            if failed is not None and await self._is_dispensable():
+                self._failure = Failure(failed.name, failed.failure)
+                return False
+            await self._hand_over_in_time()
             await asyncio.sleep(LOOK_EVERY_S)
         return not self._stop.is_set()
 
@@ -149,7 +158,8 @@ class Head:
                 LOG.info("job %s has taken over", owner.job)
                 await asyncio.sleep(LINGER_S)
                 return
-            if claim is not None and owner is not None and claim.epoch > owner.epoch:
+            is_claimed = claim is not None and owner is not None and claim.epoch > owner.epoch
+            if claim is not None and is_claimed and await self._is_alive(claim.job):
                 LOG.info("job %s takes over, and waits for the store", claim.job)
                 return
             await self._hand_over_in_time()
@@ -171,29 +181,44 @@ class Head:
 
     async def _bring_further(self, wanted: Mapping[str, int]) -> None:
         """Have the jobs of the replicas that are to come on top; where Slurm refuses, it is asked again later."""
-        now, run = time.monotonic(), self._folder.run()
-        if not self._job.further or run is None or (wanted == self._brought and now < self._bring_after):
+        now = time.monotonic()
+        if not self._job.further or (wanted == self._brought and now < self._bring_after):
             return
         self._brought, self._bring_after = wanted, now + FURTHER_S
         try:
-            await asyncio.to_thread(bring, self._bundle, self._documents, self._job, run.name, wanted)
+            await asyncio.to_thread(bring, self._bundle, self._documents, self._job, self._name, wanted)
         except SlurmFailed as failed:
             LOG.warning("replicas on top: %s; again in %g s", failed, FURTHER_S)
 
     async def _hand_over_in_time(self) -> None:
-        """Submit the successor once its time has come; one that is refused is tried again."""
-        if self._submit_after is None or time.monotonic() < self._submit_after:
+        """From its time on, see that a job is there that is to take over: one that is refused or ends is followed.
+
+        Which there are, the queue says.
+        """
+        if self._see_successor_after is None or time.monotonic() < self._see_successor_after:
             return
-        run = self._folder.run()
         try:
-            assert run is not None
-            number = await asyncio.to_thread(submit, self._bundle, SCRIPT, run.name, (), outside(os.environ))
+            jobs = await asyncio.to_thread(queue, self._name)
+            if not any(one.name == self._name and one.job != self._number for one in jobs):
+                await self._submit_successor()
+            self._trouble = ""
         except SlurmFailed as failed:
-            self._submit_after = time.monotonic() + AGAIN_S
-            LOG.warning("the successor cannot be submitted: %s; again in %g s", failed, AGAIN_S)
-        else:
-            self._submit_after = None
-            LOG.info("job %s is to take over", number)
+            self._trouble = f"no job that is to take over can be submitted: {failed}"
+            LOG.warning("%s", self._trouble)
+        self._see_successor_after = time.monotonic() + SUCCESSOR_S + placing.delay_s(max(1, len(self._successors)))
+
+    async def _submit_successor(self) -> None:
+        """Submit one, and say how the one before it ended. Raises `SlurmFailed`."""
+        ended = ""
+        if self._successors:
+            state = self._folder.state(self._successors[-1])
+            failure = None if state is None else state.status.failure
+            why = "" if failure is None else f": `{failure.process}` did not become ready: {failure.reason}"
+            ended = f"job {self._successors[-1]} was to take over and ended without{why}"
+        number = await asyncio.to_thread(submit, self._bundle, SCRIPT, self._name, (), outside(os.environ))
+        self._successors.append(number)
+        self._note = f"{ended}; job {number} follows" if ended else ""
+        LOG.info("job %s is to take over%s", number, f", after {ended}" if ended else "")
 
     def _time_of_handover(self) -> float | None:
         site = self._job.site
@@ -211,20 +236,26 @@ class Head:
         await asyncio.gather(*self._keeping.values(), return_exceptions=True)
         self._phase = "down" if self._failure is None else "failed"
 
-    async def _predecessor(self) -> Owner | None:
+    async def _serving_elsewhere(self) -> Owner | None:
         """Who serves at present, where that is another and it lives."""
         owner = self._folder.owner()
         if owner is None or owner.job == self._number:
             return None
         return owner if await self._is_alive(owner.job) else None
 
+    async def _is_dispensable(self) -> bool:
+        """Whether nobody misses this job where it gives up: the service never was up, or another has it."""
+        if not self._is_alone and self._folder.owner() is not None:
+            self._is_alone = await self._serving_elsewhere() is None
+        return not self._is_alone
+
     async def _is_alive(self, job: str) -> bool:
         """Whether a job has not said that it has ended, nor has been ended without a word."""
-        state, run = self._folder.state(job), self._folder.run()
-        if run is None or state is None or state.status.phase in ("down", "failed"):
+        state = self._folder.state(job)
+        if state is not None and state.status.phase in ("down", "failed"):
             return False
         try:
-            return job in {queued.job for queued in await asyncio.to_thread(queue, run.name)}
+            return job in {queued.job for queued in await asyncio.to_thread(queue, self._name)}
         except SlurmFailed:
             return True
 
@@ -243,13 +274,18 @@ class Head:
         beside = self._folder.of(self._number, CONTROLLER).status()
         url = f"http://127.0.0.1:{front.port}" if front.phase == "ready" else ""
         processes = (*(step.status for step in self._replicas.values() if step.wanted), front)
-        status = Status(self._phase, processes, self._failure, url, beside=() if beside is None else (beside,))
+        notes = tuple(note for note in (self._note, self._trouble) if note)
+        status = Status(self._phase, processes, self._failure, url, notes, () if beside is None else (beside,))
         return JobState(status, self._node)
 
 
 async def _serve(bundle: Path) -> int:
+    run = SharedFolder(bundle).run()
+    if run is None:
+        LOG.error("the service that it belongs to has ended")
+        return FAILED
     try:
-        head = Head(bundle, job_number())
+        head = Head(bundle, job_number(), run.name)
     except SlurmFailed as failed:
         LOG.error("%s", failed)
         return FAILED

@@ -45,7 +45,7 @@ class KeptStep:
         """How it stands, in the words of its launcher while that lives."""
         said = self._folder.status() if self._process is not None else None
         if said is None:
-            phase: ProcessPhase = "restarting" if self._was_ready else "waiting"
+            phase: ProcessPhase = "restarting" if self._was_ready or self.failure else "waiting"
             return ProcessStatus(
                 self.name, self._engine, phase, self._since, last_exit=self._last_exit, waiting_for=self._waits
             )
@@ -55,7 +55,7 @@ class KeptStep:
         return msgspec.structs.replace(said, restarts=said.restarts + self._restarts, last_exit=last_exit)
 
     async def keep(self) -> None:
-        """Keep it up until it is not wanted; the first life that ends without having been ready is its failure."""
+        """Keep it up until it is not wanted; a life that ends before it was ever ready is its `failure` meanwhile."""
         failures = 0
         self._unwanted.clear()
         while True:
@@ -74,14 +74,14 @@ class KeptStep:
             why = last.waiting_for if last.phase == "failed" else f"its step ended with {self._last_exit}"
             if not self._was_ready:
                 self.failure = why
-                return
             failures = placing.failures_after(failures, time.monotonic() - began)
             delay = placing.delay_s(failures)
             self._since, self._waits = time.time(), f"the next start, {delay:g} s after: {why}"
-            LOG.warning("%s: %s; it starts again in %g s", self.name, why, delay)
+            LOG.warning("%s: %s", self.name, why)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._unwanted.wait(), delay)
                 return
+            LOG.info("%s starts again", self.name)
             self._restarts += 1
 
     async def stop(self, *, drain: bool = False, grace_s: float = GRACE_S) -> None:

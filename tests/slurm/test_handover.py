@@ -1,0 +1,109 @@
+"""A service that is handed over from job to job of a real Slurm, where what is to take over fails."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harmonia_compiler.contract.plan import Configuration
+from harmonia_compiler.runtime.actuators.actuator import ProcessStatus
+from harmonia_compiler.runtime.actuators.slurm import ACTUATOR
+from harmonia_compiler.runtime.actuators.slurm.folder import SharedFolder
+from tests.emit.conftest import Planned, planned
+
+from .cluster import Cluster
+from .service import CODE, Load, until, up, write
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
+
+#: A successor is submitted a few seconds after the start.
+ANY = """[slurm]
+nodes = "any"
+submit_from_nodes = true
+wall_time = "00:05:00"
+drain = "00:00:30"
+handover = "00:04:25"
+"""
+
+_STORE = """component near = embedder("all-MiniLM-L6-v2")
+component search = milvus("docs", embedder: near, top_k: 5)
+
+pipeline find(question: text) -> [passage] {
+    load 1 rps
+    return search(question)
+}
+"""
+
+
+def serving(bundle: Path) -> str:
+    """The job that has the service."""
+    owner = SharedFolder(bundle).owner()
+    return "" if owner is None else owner.job
+
+
+def notes(bundle: Path) -> str:
+    return "\n".join(ACTUATOR.status(bundle).notes)
+
+
+async def test_a_successor_that_fails_or_is_cancelled_is_followed_by_another(cluster: Cluster, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    code = f"{CODE}\nif os.path.exists({str(broken)!r}):\n    raise RuntimeError('no such table')\n"
+    bundle = write(tmp_path, [("anywhere", (), "", 1.0)], ANY, code)
+    load = Load(bundle)
+    with up(bundle):
+        first = serving(bundle)
+        broken.touch()
+        async with load.going():
+            await until(lambda: "`see-0` did not become ready: it ended with exit code 1" in notes(bundle), 90)
+            assert "was to take over and ended without" in notes(bundle)
+            cluster.call("scancel", *other_jobs(cluster, first))
+            broken.unlink()
+            await until(lambda: serving(bundle) != first, 120)
+            await until(lambda: first not in cluster.call("squeue", "--noheader", "--format=%i"))
+        assert ACTUATOR.status(bundle).ready
+    assert load.failures == []
+    assert not cluster.call("squeue", "--noheader")
+
+
+def other_jobs(cluster: Cluster, first: str) -> list[str]:
+    return [job for job in cluster.call("squeue", "--noheader", "--format=%i").split() if job != first]
+
+
+@pytest.mark.engines
+async def test_a_store_that_is_killed_while_it_is_handed_over_is_started_again(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    source = tmp_path / "find.rag"
+    source.write_text(_STORE)
+    made = planned(source, root=tmp_path)
+    replicas = tuple(
+        msgspec.structs.replace(one, host="anywhere", cores=1.0, config=Configuration(1.0, one.memory_gib, batch=4))
+        for one in made.plan.replicas
+    )
+    bundle = tmp_path / "bundle"
+    Planned(made.application, msgspec.structs.replace(made.plan, replicas=replicas), tmp_path).write(
+        bundle, "slurm", ANY
+    )
+    (store,) = (one.id for one in replicas if one.id.startswith("search"))
+    with up(bundle, 120):
+        folder, first = SharedFolder(bundle), serving(bundle)
+        await until(lambda: folder.claim() is not None, 120)
+        claim = folder.claim()
+        assert claim is not None
+        await until(lambda: kill_before_it_is_ready(lambda: folder.of(claim.job, store).status()))
+        await until(lambda: serving(bundle) == claim.job, 120)
+        await until(lambda: ACTUATOR.status(bundle).ready)
+        assert claim.job != first
+
+
+def kill_before_it_is_ready(status: Callable[[], ProcessStatus | None]) -> bool:
+    """Kill a process once it is seen to run; False where it does not yet."""
+    said = status()
+    if said is None or said.pid is None:
+        return False
+    assert said.phase != "ready"
+    os.kill(said.pid, signal.SIGKILL)
+    return True
