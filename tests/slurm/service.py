@@ -89,9 +89,9 @@ def write(folder: Path, places: list[Place], site: str = "", code: str = CODE, t
 
 
 @contextmanager
-def up(bundle: Path, timeout_s: float = 60.0) -> Iterator[None]:
+def up(bundle: Path, timeout_s: float = 60.0, port: int | None = None) -> Iterator[None]:
     """A service that runs for as long as it is asked, and leaves nothing behind."""
-    assert ACTUATOR.start(bundle, port=None, reembed=False, timeout_s=timeout_s, watch=lambda _: None)
+    assert ACTUATOR.start(bundle, port=port, reembed=False, timeout_s=timeout_s, watch=lambda _: None)
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import msgspec
 import pytest
 
 from harmonia_compiler.contract.plan import Configuration
-from harmonia_compiler.runtime.actuators.actuator import ProcessStatus
+from harmonia_compiler.runtime.actuators.actuator import NotStarted, ProcessStatus
 from harmonia_compiler.runtime.actuators.slurm import ACTUATOR
 from harmonia_compiler.runtime.actuators.slurm.folder import SharedFolder
+from harmonia_compiler.runtime.actuators.supervision.ports import free_port
 from tests.emit.conftest import Planned, planned
 
 from .cluster import Cluster
@@ -65,6 +67,35 @@ async def test_a_successor_that_fails_or_is_cancelled_is_followed_by_another(clu
             await until(lambda: first not in cluster.call("squeue", "--noheader", "--format=%i"))
         assert ACTUATOR.status(bundle).ready
     assert load.failures == []
+    assert not cluster.call("squeue", "--noheader")
+
+
+async def test_the_next_gateway_listens_on_a_port_of_the_users_before_the_old_one_goes(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    site = ANY.replace('"any"', '"named"') + "exclusive = false\n"
+    bundle = write(tmp_path, [("plain1", (), "", 1.0)], site)
+    port = free_port(())
+    load = Load(bundle)
+    with up(bundle, port=port):
+        first = serving(bundle)
+        async with load.going():
+            await until(lambda: serving(bundle) != first, 90)
+            await until(lambda: first not in cluster.call("squeue", "--noheader", "--format=%i"))
+        assert ACTUATOR.status(bundle).url.endswith(f":{port}")
+    # A connection that the old one still had open may be closed under a request; none is refused.
+    assert [failure for failure in load.failures if "ClientConnectorError" in failure] == []
+    assert {answer.split(" ")[1] for answer in load.answers} > {first}
+
+
+def test_a_port_of_the_gateways_node_that_somebody_else_has_is_said(cluster: Cluster, tmp_path: Path) -> None:
+    bundle = write(tmp_path, [("plain1", (), "", 1.0)])
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(NotStarted) as failed:
+            ACTUATOR.start(bundle, port=port, reembed=False, timeout_s=60, watch=lambda _: None)
+    (found,) = failed.value.found
+    assert found.message == f"`gateway` did not become ready: port {port} is in use on its machine"
     assert not cluster.call("squeue", "--noheader")
 
 

@@ -151,6 +151,9 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument(
+        "--share-port", action="store_true", help="let another gateway of this user that does so listen there as well"
+    )
+    parser.add_argument(
         "--processes",
         type=_count,
         metavar="N",
@@ -166,7 +169,7 @@ def main() -> None:
         if absent := sorted({engine.kind for engine in document.engines.values()} - {*kinds()}):
             sys.exit(f"gateway: no distribution with the kind {', '.join(absent)} is installed here")
         resolve_late(document, kinds(), os.environ)
-        listening = _listen(given.host, given.port)
+        listening = _listen(given.host, given.port, shared=given.share_port)
     except Rejected as rejected:
         sys.exit(f"gateway: {rejected}")
     except UnusableVariables as variables:
@@ -202,9 +205,9 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.create_server((host, port), family=family, backlog=2048)
+    listening = socket.create_server((host, port), family=family, backlog=2048, reuse_port=shared)
     # asyncio turns Nagle's algorithm off only on sockets that name their protocol; with it, every answer waits 40 ms.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD)

@@ -71,8 +71,9 @@ class Front:
         self._leaving: set[asyncio.Task[None]] = set()
         documents, slurm_job = read_job(bundle)
         run = self._folder.run()
-        launch = _following(slurm_job.gateway, self._mine.path.relative_to(bundle) / ENDPOINTS)
-        spec = Spec(GATEWAY, "", launch, bundle, port=None if run is None else run.asked.port)
+        port = None if run is None else run.asked.port
+        launch = _following(slurm_job.gateway, self._mine.path.relative_to(bundle) / ENDPOINTS, port)
+        spec = Spec(GATEWAY, "", launch, bundle, port=port, shares_port=self._comes_after_one_here())
         self._gateway: Managed = kept(spec, self._folder, job, lambda: None)
         beside = controller_of(bundle, documents)
         self._controller = None if beside is None else kept(beside, self._folder, job, lambda: None)
@@ -117,6 +118,14 @@ class Front:
         )
         await written(self._mine.set_status, last)
         return FAILED if failed else STOPPED
+
+    def _comes_after_one_here(self) -> bool:
+        """Whether the gateway that it takes over from is on this node."""
+        owner = self._folder.owner()
+        if owner is None or owner.job == self._job:
+            return False
+        before, mine = self._folder.state(owner.job), self._folder.state(self._job)
+        return before is not None and mine is not None and before.node == mine.node
 
     def _is_owner(self) -> bool:
         owner = self._folder.owner()
@@ -192,9 +201,13 @@ class Front:
                     await written(write_whole, place, content, 0o600)
 
 
-def _following(launch: Launch, endpoints: Path) -> Launch:
-    """The gateway's launch, with the file of this job's replicas in place of the bundle's."""
+def _following(launch: Launch, endpoints: Path, port: int | None) -> Launch:
+    """The gateway's launch, with the file of this job's replicas in place of the bundle's.
+
+    A port that the user fixed is shared with the gateway of the next job, which may have to be there before it goes.
+    """
     words = [str(endpoints) if word == f"run/{ENDPOINTS}" else word for word in launch.command]
+    words += [] if port is None else ["--share-port"]
     return msgspec.structs.replace(launch, command=tuple(words))
 
 

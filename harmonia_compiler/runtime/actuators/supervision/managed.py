@@ -30,7 +30,7 @@ from harmonia_compiler.runtime.actuators.supervision.command import (
 from harmonia_compiler.runtime.actuators.supervision.ending import ORPHAN_GRACE_S, describe_exit
 from harmonia_compiler.runtime.actuators.supervision.helpers import Helpers
 from harmonia_compiler.runtime.actuators.supervision.pids import Ident, identify, kill, reap, session_of
-from harmonia_compiler.runtime.actuators.supervision.ports import free_port, is_free
+from harmonia_compiler.runtime.actuators.supervision.ports import free_port, is_free, listens
 from harmonia_compiler.runtime.actuators.supervision.probes import ask, describe, warm_up
 from harmonia_compiler.runtime.actuators.supervision.spec import Shared, Spec
 from harmonia_compiler.runtime.actuators.supervision.store import Opened, open_on
@@ -168,12 +168,14 @@ class Managed:
     async def _start(self, folders: Folders) -> str | None:
         """Start the process and wait until it is ready; else the reason why it is not."""
         port = self._choose_port()
+        if port == self.spec.port and not self.spec.shares_port and not is_free(port):
+            return f"port {port} is in use on its machine"
         self._process = await self._spawn(folders, port)
         self._ident = identify(self._process.pid)
         probe, began = self.spec.launch.probe, time.monotonic()
         birth = None if self._ident is None else self._ident.birth
         self._show("starting", pid=self._process.pid, birth=birth, port=port or None, waiting_for=describe(probe, port))
-        while (why := await ask(probe, port)) is not None or self._process.returncode is not None:
+        while (why := await self._ask(port)) is not None or self._process.returncode is not None:
             if self._process.returncode is not None:
                 return f"it ended with {describe_exit(self._process.returncode)} before it was ready"
             if time.monotonic() - began > probe.timeout_s:
@@ -181,6 +183,15 @@ class Managed:
             self._show("starting", waiting_for=f"{describe(probe, port)}: {why}")
             await _settles(self._process.wait(), ASK_EVERY_S)
         return await self._prepare(port, began)
+
+    async def _ask(self, port: int) -> str | None:
+        """Why it is not ready; None where it is, and not somebody else who answers on a port that the user fixed."""
+        why = await ask(self.spec.launch.probe, port)
+        if why is None and port == self.spec.port and self._ident is not None:
+            own = await asyncio.to_thread(session_of, self._ident)
+            if not await asyncio.to_thread(listens, own, port):
+                return "somebody else answers there"
+        return why
 
     async def _prepare(self, port: int, began: float) -> str | None:
         """What lies between answering and serving: first calls, collections. Else the reason why not."""

@@ -1,7 +1,12 @@
 """Ports of this host for processes that are started here."""
 
+import contextlib
 import socket
-from collections.abc import Container
+from collections.abc import Container, Iterable
+
+import psutil
+
+from harmonia_compiler.runtime.actuators.supervision.pids import Ident
 
 LOOPBACK = "127.0.0.1"
 
@@ -15,6 +20,16 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def listens(those: Iterable[Ident], port: int) -> bool:
+    """Whether one of these processes listens on a port, whoever else does."""
+    for ident in those:
+        with contextlib.suppress(psutil.Error, OSError):
+            found = psutil.Process(ident.pid).net_connections("tcp")
+            if any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in found):
+                return True
+    return False
 
 
 def free_port(taken: Container[int]) -> int:

@@ -17,8 +17,9 @@ class Spec:
     """What is to run.
 
     `data` is its folder below the bundle's `data`, `code` where the user's Python lies, `port` a port that the user
-    fixed, `collections` those that a Milvus is to serve, `stage` a folder on this host's own disk onto which weights
-    are copied first. Processes of the same `likeness` can stand in for each other.
+    fixed, on which with `shares_port` the one that it takes over from may listen as well, `collections` those that a
+    Milvus is to serve, `stage` a folder on this host's own disk onto which weights are copied first. Processes of the
+    same `likeness` can stand in for each other.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Spec:
     devices: Sequence[int] = ()
     cpus: Sequence[int] = ()
     port: int | None = None
+    shares_port: bool = False
     collections: Sequence[Expected] = ()
     code: Path | None = None
     stage: Path | None = None
