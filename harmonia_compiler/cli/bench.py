@@ -90,6 +90,8 @@ def command(
     URL is any OpenAI-compatible service, or the folder of a running bundle. Latency counts from when a request was
     meant to be sent. Ctrl-C ends the run, and what was seen until then is reported.
     """
+    if not stream and bound_ms(slo, "ttft") is not None:
+        raise click.UsageError("--slo: a bound on `ttft` needs answers in pieces: leave out --no-stream")
     refuse_overwriting()
     coming, window = counted(workload(asked), warmup_ms)
     texts = None if questions is None else _read_questions(questions)

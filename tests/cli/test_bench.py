@@ -164,14 +164,32 @@ async def test_nothing_of_what_follows_the_end_of_an_answer_is_kept(url: str) ->
     assert most < 16 << 20
 
 
-@pytest.mark.parametrize(("model", "more"), [("plain", []), ("fine", ["--no-stream"])])
-def test_an_answer_in_one_piece_has_no_first_piece(
-    url: str, capsys: pytest.CaptureFixture[str], model: str, more: list[str]
+def test_an_answer_that_is_asked_for_in_one_piece_has_no_first_piece(
+    url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = bench(capsys, url, "--model", model, *SHORT, *more)["groups"][0]["figures"]
+    found = bench(capsys, url, "--model", "fine", *SHORT, "--no-stream")["groups"][0]["figures"]
     assert found["outcomes"]["ok"] == 19
     assert found["ttft"] is None
     assert found["tokens_out_per_s"] > 0
+
+
+def test_an_answer_that_comes_in_one_piece_is_its_own_first_text(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As what a pipeline of ours gives as a whole, for which a bound on the first text holds too."""
+    slo = ("--slo", "p95 ttft <= 60 s")
+    found = bench(capsys, url, "--model", "plain", *SHORT, *slo)["groups"][0]["figures"]
+    assert found["outcomes"]["ok"] == found["ttft"]["count"] == 19
+    assert found["ttft"]["p50"] == pytest.approx(found["latency"]["p50"], rel=0.1)
+    assert (found["attainment"], found["kept"][0]["share"]) == (1.0, 1.0)
+    assert found["token"] is None
+
+
+def test_nothing_is_promised_of_a_first_text_that_is_not_asked_for(
+    url: str, service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["bench", url, "--model", "fine", *SHORT, "--no-stream", "--slo", "p95 latency <= 1 s, p95 ttft <= 1 s"]
+    assert run(asked) == USAGE
+    assert "leave out --no-stream" in capsys.readouterr().err
+    assert not service.seen
 
 
 def test_waiting_that_a_service_causes_is_not_left_out(url: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,12 +44,13 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """A request that is ready to be sent."""
+    """A request that is ready to be sent; `streams` is whether it asks for its answer in pieces."""
 
     url: str
     body: bytes
     headers: dict[str, str]
     timeout_s: float
+    streams: bool = True
 
 
 async def ask(
@@ -93,6 +94,8 @@ async def _exchange(
                         pass
         else:
             told = route.told(await body_of(response, ANSWER_LIMIT, room))
+            # Pieces were asked for, and it came as one.
+            seen.first = clock() if asking.streams else None
             _take(told, seen)
             _end(seen, clock(), *(told.failed or _complete(seen)))
 

@@ -58,7 +58,7 @@ class Sending:
         headers = {"content-type": "application/json"}
         if arrival.request_class is not None:
             headers[_CLASS_HEADER] = arrival.request_class
-        return Asking(self.route.path(self.target), body, headers, self.timeout_s)
+        return Asking(self.route.path(self.target), body, headers, self.timeout_s, self.stream)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +123,6 @@ async def _report(sender: Sender, tell: Callable[[Progress], object]) -> None:
 
 def _answer_tokens(seen: Seen, target: Target) -> int | None:
     """The tokens of the text that came in pieces. A pipeline counts those of all its models: then by the pieces."""
-    if seen.answer_tokens is not None or target.question_field is None:
-        return seen.tokens_out if seen.answer_tokens is None else seen.answer_tokens
-    return seen.pieces or None
+    if seen.answer_tokens is not None or seen.pieces < 2:
+        return seen.answer_tokens
+    return seen.tokens_out if target.question_field is None else seen.pieces
