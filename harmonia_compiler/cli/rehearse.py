@@ -66,8 +66,13 @@ def command(
         takes = shown_ms(tried.coming.end_ms * factor)
         click.echo(f"rehearsing for about {takes}: times stretched {factor:.3g} times", err=True)
 
+    def waits(count: int, most_s: float) -> None:
+        those = "1 request has" if count == 1 else f"{count} requests have"
+        most = shown_ms(most_s * 1000.0)
+        click.echo(f"{those} no answer yet: waiting until all have, or no more came for {most}", err=True)
+
     wishes = Wishes(factor, dict(delays), faults, parts)
     said = {**tried.coming.said, **said_without(parts)}
     with stopped_as_by_hand():
-        done = rehearse(tried.scenario, tried.coming.arrivals, tried.window, said, wishes, tell)
+        done = rehearse(tried.scenario, tried.coming.arrivals, tried.window, said, wishes, tell, waits)
     print_report(done.report, form, html)

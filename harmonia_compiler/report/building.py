@@ -126,7 +126,7 @@ def _doubts(groups: Sequence[Group], before: Mapping[str, int], window: Window) 
         if cancelled:
             notes.append(
                 f"{group.pipeline}: {cancelled} of {group.figures.requests} requests had no answer yet when the run "
-                "was ended; they count neither as kept nor as missed, and percentiles leave them out."
+                "was ended; those whose promised time had passed count as missed, and percentiles leave out all."
             )
         lost = group.figures.requests - group.figures.outcomes[Outcome.OK] - cancelled
         if group.figures.requests and lost / group.figures.requests > 0.05:

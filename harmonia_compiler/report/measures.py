@@ -129,7 +129,7 @@ def figures(observed: Iterable[Observation], window: Window, objectives: Sequenc
     arrived = [one for one in all_ if window.holds(one.arrived_ms)]
     ended = [one for one in all_ if window.holds(one.finished_ms) and one.outcome is Outcome.OK]
     answered = [one for one in arrived if one.outcome is Outcome.OK]
-    known = [one for one in arrived if one.outcome is not Outcome.CANCELLED]
+    known = [one for one in arrived if not one.is_open]
     outcomes = Counter(one.outcome.value for one in arrived)
     reasons = Counter((one.outcome.value, one.reason) for one in arrived if one.reason)
     return Figures(
@@ -144,21 +144,17 @@ def figures(observed: Iterable[Observation], window: Window, objectives: Sequenc
         token=distribution([ms for one in answered if (ms := one.token_ms) is not None]),
         tokens_in_per_s=_per_second([one.tokens_in for one in ended], window),
         tokens_out_per_s=_per_second([one.tokens_out for one in ended], window),
-        kept=tuple(_kept(objective, known) for objective in objectives),
+        kept=tuple(_kept(objective, arrived) for objective in objectives),
         reasons=tuple((*key, count) for key, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
     )
 
 
-def _kept(objective: Objective, known: Sequence[Observation]) -> Kept:
-    """What was not answered kept nothing."""
-    times = [one.latency_ms if objective.metric == "latency" else one.ttft_ms for one in known if _is_ok(one)]
-    inside = sum(ms is not None and ms <= objective.bound_ms for ms in times)
-    share = inside / len(known) if known else 0.0
+def _kept(objective: Objective, arrived: Sequence[Observation]) -> Kept:
+    """What was not answered kept nothing; of what was cut off while it still could, nobody knows."""
+    those = [(one.outcome, one.is_within(objective.metric, objective.bound_ms)) for one in arrived]
+    kept, unknown = those.count((Outcome.OK, True)), those.count((Outcome.CANCELLED, True))
+    share = kept / (len(those) - unknown) if unknown < len(those) else 0.0
     return Kept(objective, share, met=share >= objective.quantile)
-
-
-def _is_ok(one: Observation) -> bool:
-    return one.outcome is Outcome.OK
 
 
 def _per_second(tokens: Sequence[int | None], window: Window) -> float | None:

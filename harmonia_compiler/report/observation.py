@@ -8,12 +8,14 @@ from enum import StrEnum
 
 import msgspec
 
+from harmonia_compiler.contract.objective import Metric
+
 
 class Outcome(StrEnum):
     """How a request ended.
 
     `refused` is for lack of room, at once; `late` is given up by the service since its time had passed;
-    `cancelled` was still running when the run was ended: nobody knows what would have become of it.
+    `cancelled` was still running when the run was ended.
     """
 
     OK = "ok"
@@ -71,11 +73,24 @@ class Observation(msgspec.Struct, frozen=True):
             return None
         return (self.finished_ms - self.first_ms) / (self.answer_tokens - 1)
 
+    def is_within(self, metric: Metric, bound_ms: float | None) -> bool:
+        """Whether its answer, or the first text of it, came in time, or still could when it was cut off."""
+        if bound_ms is None:
+            return True
+        is_cut = self.outcome is Outcome.CANCELLED
+        took_ms = self.latency_ms if metric == "latency" or (is_cut and self.first_ms is None) else self.ttft_ms
+        return took_ms is not None and took_ms <= bound_ms
+
     @property
     def is_good(self) -> bool:
         """Whether it was answered within all that it was promised."""
-        return (
-            self.outcome is Outcome.OK
-            and (self.deadline_ms is None or self.latency_ms <= self.deadline_ms)
-            and (self.ttft_deadline_ms is None or (self.ttft_ms is not None and self.ttft_ms <= self.ttft_deadline_ms))
-        )
+        return self.outcome is Outcome.OK and self._is_in_time
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was cut off while it could still keep what it was promised: nobody knows whether it would have."""
+        return self.outcome is Outcome.CANCELLED and self._is_in_time
+
+    @property
+    def _is_in_time(self) -> bool:
+        return self.is_within("latency", self.deadline_ms) and self.is_within("ttft", self.ttft_deadline_ms)

@@ -100,6 +100,19 @@ def test_every_way_to_end_is_counted_and_only_answers_are_good() -> None:
     assert found.reasons == (("refused", "x", 2), ("cancelled", "x", 1), ("failed", "x", 1), ("late", "x", 1))
 
 
+def test_what_was_cut_off_has_missed_a_promise_whose_time_had_passed_by_then() -> None:
+    cut = [
+        seen(1500.0, 900.0, Outcome.CANCELLED, ttft_deadline_ms=200.0),
+        seen(1500.0, 900.0, Outcome.CANCELLED, ttft_deadline_ms=200.0, first_ms=1600.0),
+        seen(1500.0, 100.0, Outcome.CANCELLED, ttft_deadline_ms=200.0),
+        seen(1500.0, 300.0, ttft_deadline_ms=200.0, first_ms=1600.0),
+    ]
+    assert [one.is_open for one in cut] == [False, True, True, False]
+    found = figures(cut, WINDOW, parse_objectives("p50 ttft <= 200 ms, p50 latency <= 1 s, p50 latency <= 400 ms"))
+    assert found.attainment == 0.5
+    assert [kept.share for kept in found.kept] == [0.5, 1.0, pytest.approx(1 / 3)]
+
+
 def test_latency_counts_from_when_a_request_was_meant_to_be_sent() -> None:
     one = seen(1000.0, 500.0, sent_ms=1400.0, first_ms=1450.0, tokens_out=60, answer_tokens=6)
     assert (one.latency_ms, one.ttft_ms, one.token_ms) == (500.0, 450.0, 10.0)

@@ -26,7 +26,7 @@ from harmonia_compiler.emulate.servers.faults import Fault
 from harmonia_compiler.emulate.simulate.run import cost_per_hour, engine_uses
 from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.report.building import measured
-from harmonia_compiler.report.document import Injected, Machine, Report
+from harmonia_compiler.report.document import Decision, Injected, Machine, Report
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.report.observation import Observation, Outcome
 from harmonia_compiler.runtime.descriptors import raise_open_files
@@ -43,6 +43,8 @@ LIMIT_BUSY, LIMIT_LATE_MS = 0.6, 5.0
 #: How much longer than its deadline, or than this where it has none, a request is waited for, in seconds.
 _PATIENCE_S = 30.0
 _USUAL_DEADLINE_MS = 600_000.0
+#: How often it is looked whether a request has ended, once the last one has come, in seconds.
+_LOOK_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,8 @@ class Rehearsed:
 class Watched:
     """What was seen of the machine within the window, which took so long by its clock.
 
-    Requests began at the second `epoch_s` of the epoch. `cut` are the recorded answers of the whole run that were cut,
-    by component.
+    Requests began at the second `epoch_s` of the epoch. `told` is what the front had done by the window's end. `cut`
+    are the recorded answers of the whole run that were cut, by component.
     """
 
     epoch_s: float = 0.0
@@ -88,6 +90,7 @@ class Watched:
     fullest_s: dict[str, float] = field(default_factory=dict)
     busy: float = 0.0
     tally: Tally | None = None
+    told: tuple[tuple[Decision, ...], str] = ((), "")
     cut: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -98,10 +101,13 @@ def rehearse(
     settings: Mapping[str, str],
     wishes: Wishes,
     tell: Callable[[float], object],
+    waits: Callable[[int, float], object] = lambda _open, _most_s: None,
 ) -> Rehearsed:
     """Let the arrivals come in at the real gateway over emulated replicas, and report on those within the window.
 
-    `tell` is told the factor once it is settled. Raises Rejected where the processes do not start.
+    `tell` is told the factor once it is settled, and `waits` how many requests have not ended when the last one has
+    come, and for how many seconds of a clock it is waited where none ends. Raises Rejected where the processes do not
+    start.
     """
     faults = injected(scenario, wishes.faults, window.to_ms)
     start_s = loading(scenario, wishes.start_s)
@@ -119,9 +125,9 @@ def rehearse(
         tempfile.TemporaryDirectory(prefix="harmonia-rehearsal-") as folder,
         running(Path(folder), document, front) as processes,
     ):
-        sending = _send(processes, scenario, coming, window, factor)
+        sending = _send(processes, scenario, coming, window, factor, waits)
         observed, watched = run_interruptibly(sending, loop_of(factor))
-        done, why = processes.front.told(watched.epoch_s)
+    done, why = watched.told
     report = report_of(scenario, observed, watched, window, settings, factor)
     notes = (*report.notes, *said_of_cut(watched.cut, len(lengths)), *([why] if why else ()))
     report = msgspec.structs.replace(report, decisions=done, notes=notes)
@@ -146,7 +152,12 @@ def _loaded(start_s: Mapping[str, float], ready_s: float) -> str:
 
 
 async def _send(
-    processes: Running, scenario: Scenario, coming: Sequence[Coming], window: Window, factor: float
+    processes: Running,
+    scenario: Scenario,
+    coming: Sequence[Coming],
+    window: Window,
+    factor: float,
+    waits: Callable[[int, float], object],
 ) -> tuple[list[Observation], Watched]:
     """Send all by the time that is rehearsed, which is that of the event loop."""
     watched = Watched()
@@ -159,7 +170,8 @@ async def _send(
         watched.epoch_s = time()
         watching = asyncio.create_task(_watch(processes, window, sender, watched))
         await sender.send(_meant(processes.front.address, scenario, coming))
-        await sender.drain()
+        patience_s = patience(scenario, coming)
+        await end(sender, patience_s, lambda count: waits(count, patience_s * factor))
         await watching
         watched.cut = (await _tally(processes, sender)).cut
     return sender.observed, watched
@@ -173,12 +185,39 @@ def _meant(gateway: str, scenario: Scenario, coming: Iterable[Coming]) -> Iterat
         patience_s = (one.deadline_ms or _USUAL_DEADLINE_MS) / 1000.0 + _PATIENCE_S
         yield Meant(
             one.at_ms,
-            Asking(f"{gateway}/v1/pipelines/{one.pipeline}", body, headers, patience_s),
+            Asking(f"{gateway}/v1/pipelines/{one.pipeline}", body, headers, patience_s, streams),
             one.pipeline,
             one.request_class,
             one.deadline_ms,
             one.ttft_deadline_ms,
         )
+
+
+def patience(scenario: Scenario, coming: Iterable[Coming]) -> float:
+    """For how many seconds it is waited where no request ends: longer than any is expected to take.
+
+    That is its deadline, or what the plan says of its pipeline where it has none.
+    """
+    predicted = scenario.plan.predicted
+    longest_ms = max((one.deadline_ms or predicted[one.pipeline].latency_ms for one in coming), default=0.0)
+    return _PATIENCE_S + min(longest_ms, _USUAL_DEADLINE_MS) / 1000.0
+
+
+async def end(sender: Sender, patience_s: float, tell: Callable[[int], object]) -> None:
+    """Wait until all have ended that were sent, or until none has for so long: those that run then are cut off.
+
+    What hangs for good would be waited for as long as the gateway does, which is ten minutes.
+    """
+    drain = asyncio.create_task(sender.drain())
+    before, since_ms = -1, sender.now_ms
+    while not (await asyncio.wait({drain}, timeout=_LOOK_S))[0]:
+        if before < 0:
+            tell(len(sender.running))
+        if len(sender.observed) != before:
+            before, since_ms = len(sender.observed), sender.now_ms
+        elif sender.now_ms - since_ms >= patience_s * 1000.0:
+            sender.cut_off()
+    await drain
 
 
 async def _watch(processes: Running, window: Window, sender: Sender, watched: Watched) -> None:
@@ -189,6 +228,7 @@ async def _watch(processes: Running, window: Window, sender: Sender, watched: Wa
     before, machine = _cpu_s(processes), machine_seconds()
     await asyncio.sleep(max(0.0, (window.to_ms - sender.now_ms) / 1000.0))
     watched.tally = await _tally(processes, sender)
+    watched.told = processes.front.told(watched.epoch_s)
     watched.took_s = max(1e-9, perf_counter() - began_s)
     spent_s = {name: _since(after, before[name]) for name, after in _cpu_s(processes).items()}
     watched.cpu_s = {name: sum(each) for name, each in spent_s.items()}
