@@ -74,6 +74,15 @@ class Cluster:
         """Start the daemon of a node."""
         self._run(name, "slurmd", "-D", "-N", name)
 
+    def drain_node(self, name: str, reason: str) -> None:
+        """Have no more jobs start on a node."""
+        self.call("scontrol", "update", f"nodename={name}", "state=drain", f"reason={reason}")
+
+    def resume_node(self, name: str) -> None:
+        """Have jobs start there again, and return once Slurm has seen that it answers."""
+        self.call("scontrol", "update", f"nodename={name}", "state=resume")
+        _until(lambda: self.states()[name] in ("idle", "mix", "alloc"), name)
+
     def kill_node(self, name: str) -> None:
         """End the daemon of a node as a crash does."""
         daemon = self.daemons.pop(name)

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harmonia_compiler.runtime.actuators.actuator import NotStarted, ProcessStatus, Status
+from harmonia_compiler.runtime.actuators.actuator import NotStarted, ProcessStatus
 from harmonia_compiler.runtime.actuators.slurm import ACTUATOR
 
 from .cluster import Cluster
@@ -24,6 +24,10 @@ MIXED = [
     ("small", (1,), "l40s", 1.0),
     ("plain1", (), "", 0.5),
 ]
+
+
+#: What Slurm says of a job for which there are no nodes.
+NO_NODES = "allocation failure: Requested node configuration is not available"
 
 
 def told(answers: list[str]) -> set[tuple[str, str]]:
@@ -75,20 +79,19 @@ def test_a_start_that_fails_says_which_probe_and_leaves_nothing(cluster: Cluster
 
 
 def test_up_says_what_the_queue_waits_for(cluster: Cluster, tmp_path: Path) -> None:
-    bundle = write(tmp_path, [("plain2", (), "", 1.0)])
-    cluster.call("scontrol", "update", "nodename=plain2", "state=drain", "reason=test")
-    seen: list[str] = []
-
-    def watch(status: Status) -> None:
-        seen.extend(process.waiting_for for process in status.processes)
-
+    bundle = write(tmp_path, [("plain1", (), "", 1.0), ("plain2", (), "", 1.0)])
+    cluster.drain_node("plain2", "a fan is broken")
+    harmoniac = Path(sys.executable).with_name("harmoniac")
     try:
-        with pytest.raises(NotStarted) as late:
-            ACTUATOR.start(bundle, port=None, reembed=False, timeout_s=4, watch=watch)
+        done = subprocess.run(
+            [harmoniac, "up", str(bundle), "--timeout", "4s"], check=False, capture_output=True, text=True
+        )
     finally:
-        cluster.call("scontrol", "update", "nodename=plain2", "state=resume")
-    assert any(words.startswith("the queue: ") for words in seen)
-    assert "the queue" in late.value.found[0].message
+        cluster.resume_node("plain2")
+    away = "and `plain2` is away (drained: a fan is broken)"
+    assert f"Slurm could not start the job at present: {NO_NODES}, {away}" in " ".join(done.stderr.split())
+    assert "up: job waiting, waits for the queue: " in done.stderr
+    assert "error[E0909]: `job` did not become ready: after 4 s in all it still waits for the queue: " in done.stderr
     assert not cluster.call("squeue", "--noheader")
 
 
@@ -111,7 +114,7 @@ async def test_no_request_is_lost_where_an_engine_and_a_step_are_killed_a_node_d
             assert killed is not None
             os.kill(psutil.Process(killed).ppid(), signal.SIGKILL)
             await until(lambda: one_of(bundle, "see-1").phase == "ready" and one_of(bundle, "see-1").pid != killed)
-            cluster.call("scontrol", "update", "nodename=small", "state=drain", "reason=test")
+            cluster.drain_node("small", "test")
             cluster.kill_node("plain2")
             try:
                 # Long enough for Slurm to give the node up.
@@ -120,7 +123,7 @@ async def test_no_request_is_lost_where_an_engine_and_a_step_are_killed_a_node_d
                 assert ACTUATOR.status(bundle).phase == "running"
             finally:
                 cluster.start_node("plain2")
-                cluster.call("scontrol", "update", "nodename=small", "state=resume")
+                cluster.resume_node("small")
             await asyncio.sleep(2)
     assert load.failures == []
     assert {node for node, _ in told(load.answers)} == {"plain1", "plain2", "small"}

@@ -17,6 +17,7 @@ from harmonia_compiler.runtime.actuators.slurm import ACTUATOR, actuator
 from harmonia_compiler.runtime.actuators.slurm.commands import Queued, outside, queue
 from harmonia_compiler.runtime.actuators.slurm.folder import ProcessFolder, SharedFolder
 from harmonia_compiler.runtime.actuators.slurm.keeping import read_job
+from harmonia_compiler.runtime.actuators.slurm.preflight import refused
 from harmonia_compiler.runtime.actuators.slurm.srun import Nodes, front_words, matched, step_environment, step_words
 from harmonia_compiler.runtime.actuators.slurm.step import Step, devices_here
 from harmonia_compiler.runtime.actuators.slurm.steps import KeptStep
@@ -155,6 +156,25 @@ def test_preflight_says_that_slurm_is_not_here_or_refuses(tmp_path: Path, monkey
     fake(tmp_path, monkeypatch, sbatch=said, **silent)
     (found,) = ACTUATOR.preflight(bundle, port=None)
     assert (found.code, found.message) == ("E0936", "Slurm refuses the job: invalid partition specified: x")
+
+
+def test_nodes_that_are_away_are_a_warning_and_what_the_site_says_wrongly_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = write(tmp_path, [("a", (), "", 1.0), ("b", (), "", 1.0)])
+    nodes = ["a|drained|a fan is broken", "b|idle*|none", "b|idle*|none", "c|down|none", "d|idle|none"]
+    sinfo = "cat <<'END'\n" + "\n".join(nodes) + "\nEND"
+
+    def told(said: str, sinfo: str) -> list[tuple[str, str]]:
+        fake(tmp_path, monkeypatch, sbatch=f"echo 'allocation failure: {said}' >&2; exit 1", sinfo=sinfo)
+        return [(found.code, found.message.partition(said)[2]) for found in refused(bundle)]
+
+    no_nodes = "Requested node configuration is not available"
+    away = ", and `a` is away (drained: a fan is broken), `b` is away (does not answer)"
+    assert told(no_nodes, sinfo) == [("W0941", away)]
+    # Of other nodes it is of no matter, and so it is where the partition is none.
+    assert told(no_nodes, "echo 'c|down|none'") == told(no_nodes, "exit 1") == [("E0936", "")]
+    assert told("Invalid partition name specified", sinfo) == [("E0936", "")]
 
 
 def test_up_goes_on_asking_a_slurm_that_is_away_and_says_what_it_could_not_stop(

@@ -31,6 +31,7 @@ _REASONS = {
     "Resources": "the nodes are not free yet",
     "None": "the scheduler has not looked at it yet",
     "Dependency": "a job before it has not ended",
+    "PartitionConfig": "the partition has no nodes for it at present",
     "PartitionNodeLimit": "the partition does not have so many nodes",
     "PartitionTimeLimit": "the partition does not allow so long a time",
     "ReqNodeNotAvail": "a node that it names is down, drained or reserved",
@@ -38,6 +39,16 @@ _REASONS = {
     "AssocGrpGRES": "the account uses as many GPUs as it may",
     "BeginTime": "its time has not come yet",
 }
+
+
+#: What Slurm says of a job for which there are no nodes, be it for good or only as long as some of them are away.
+_NO_NODES = (
+    "Requested node configuration is not available",
+    "Required node not available",
+    "Requested nodes are busy",
+)
+#: States of nodes on which jobs start, sooner or later, without what Slurm puts behind.
+_SERVING = ("idle", "mixed", "allocated", "completing", "planned")
 
 
 class SlurmFailed(Exception):
@@ -89,6 +100,23 @@ def test_only(bundle: Path, script: str) -> str:
     if done.returncode:
         raise SlurmFailed(_said(done))
     return done.stderr.strip() or done.stdout.strip()
+
+
+def may_be_for_now(failed: SlurmFailed) -> bool:
+    """Whether a job was refused for want of nodes, which may be so only because some are away."""
+    return any(words in str(failed) for words in _NO_NODES)
+
+
+def nodes_away(partition: str = "") -> dict[str, str]:
+    """The nodes on which no job starts at present, and in which state and why each is so. Raises `SlurmFailed`."""
+    chosen = [f"--partition={partition}"] if partition else []
+    found: dict[str, str] = {}
+    for line in call(["sinfo", "--noheader", "--Node", "--format=%N|%T|%E", *chosen]).splitlines():
+        node, state, reason = (*line.strip().split("|", 2), "", "")[:3]
+        if "*" in state or state.rstrip("*~#!%$@^-+") not in _SERVING:
+            why = "does not answer" if state.rstrip("*") in _SERVING else state.rstrip("*")
+            found[node] = why if reason in ("", "none") else f"{why}: {reason}"
+    return found
 
 
 def queue(name: str) -> list[Queued]:

@@ -11,7 +11,13 @@ from pathlib import Path
 from harmonia_compiler.contract.bundle import ReplicaLaunch
 from harmonia_compiler.contract.slurm import SCRIPT
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected, in_order
-from harmonia_compiler.runtime.actuators.slurm.commands import SlurmFailed, queue, test_only
+from harmonia_compiler.runtime.actuators.slurm.commands import (
+    SlurmFailed,
+    may_be_for_now,
+    nodes_away,
+    queue,
+    test_only,
+)
 from harmonia_compiler.runtime.actuators.slurm.keeping import read_job
 from harmonia_compiler.runtime.actuators.supervision.preflight import (
     check_weights,
@@ -21,6 +27,8 @@ from harmonia_compiler.runtime.actuators.supervision.preflight import (
     wrong_variables,
 )
 
+#: So many nodes at most are named that are away.
+_MOST_NODES = 4
 _COMMANDS = ("sbatch", "squeue", "scancel", "scontrol")
 
 
@@ -63,6 +71,19 @@ def _weights(replicas: Iterable[ReplicaLaunch]) -> list[Diagnostic]:
     return found
 
 
+def _away(bundle: Path) -> list[str]:
+    """Of the nodes that a bundle may run on, some that are away, in words."""
+    _, job = read_job(bundle)
+    named = {host for component in job.components for host in component.hosts} if job.site.nodes == "named" else None
+    try:
+        away = nodes_away(job.site.partition)
+    except SlurmFailed:
+        return []
+    found = [f"`{node}` is away ({why})" for node, why in away.items() if named is None or node in named]
+    more = len(found) - _MOST_NODES
+    return [*found[:_MOST_NODES], *([f"so are {more} more"] if more > 0 else [])]
+
+
 def refused(bundle: Path) -> list[Diagnostic]:
     """What Slurm says against each script of a bundle; it submits none."""
     found = []
@@ -72,6 +93,11 @@ def refused(bundle: Path) -> list[Diagnostic]:
             test_only(bundle, name)
         except SlurmFailed as failed:
             which = "the job" if name == SCRIPT else f"`{name}`"
+            if away := _away(bundle) if may_be_for_now(failed) else []:
+                message = f"Slurm could not start {which} at present: {failed}, and {', '.join(away)}"
+                step = "it waits in the queue until they are back, or plan with other nodes"
+                found.append(Diagnostic("W0941", message, help=step))
+                continue
             step = "mend the site profile given with --site, or plan with the nodes that there are, and compile again"
             found.append(Diagnostic("E0936", f"Slurm refuses {which}: {failed}", help=step))
     return found
