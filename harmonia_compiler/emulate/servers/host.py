@@ -177,11 +177,13 @@ class Host:
         else:
             counter = Counter(loop, _on_cores(found), condition, servers=found.threads)
             if kinds()[engine.kind].transport == "milvus":
+                served = {str(one.settings["collection"]) for one in components.values()}
+                records = self.rehearsal.service.collections
                 store = Store(
                     counter,
                     behaviour,
                     condition,
-                    self.rehearsal.service.collections,
+                    {name: record for name, record in records.items() if name in served},
                     components,
                     {name: _work(one) for name, one in components.items()},
                 )

@@ -21,8 +21,10 @@ from harmonia_compiler.runtime.milvus import RECORD_PROPERTY
 
 #: Milvus's version that is told to clients.
 _VERSION = "2.6.0"
-#: Milvus's code for a collection that is not there.
-_NO_COLLECTION = 100
+#: Milvus's codes for a collection that is not there, and for what nothing can be found by.
+_NO_COLLECTION, _INVALID = 100, 1100
+#: Numbers of a vector are of four bytes.
+_NUMBER_BYTES = 4
 
 
 @dataclass(slots=True)
@@ -101,8 +103,7 @@ def _servicer(store: Store) -> Any:
         async def DescribeCollection(self, request: Any, _context: Any) -> Any:  # noqa: N802
             known = store.records.get(request.collection_name)
             if known is None:
-                absent = common_pb2.Status(code=_NO_COLLECTION, reason="collection not found")
-                return milvus_pb2.DescribeCollectionResponse(status=absent)
+                return milvus_pb2.DescribeCollectionResponse(status=_absent(request.collection_name))
             record = msgspec.json.encode(known).decode()
             return milvus_pb2.DescribeCollectionResponse(
                 status=ok,
@@ -113,12 +114,12 @@ def _servicer(store: Store) -> Any:
 
         async def Search(self, request: Any, context: Any) -> Any:  # noqa: N802
             await _refuse(store.condition, context)
-            return await _found(store, request.collection_name, _limit(request.search_params), request.nq, context)
+            return await _found(store, request.collection_name, [request], _limit(request.search_params), context)
 
         async def HybridSearch(self, request: Any, context: Any) -> Any:  # noqa: N802
             await _refuse(store.condition, context)
-            queries = request.requests[0].nq
-            return await _found(store, request.collection_name, _limit(request.rank_params), queries, context)
+            searches, limit = request.requests, _limit(request.rank_params)
+            return await _found(store, request.collection_name, searches, limit, context)
 
     return Servicer()
 
@@ -142,7 +143,27 @@ def _limit(parameters: Sequence[Any]) -> int:
     return int(named.get("topk") or named.get("limit") or 10)
 
 
-async def _found(store: Store, collection: str, limit: int, queries: int, context: Any) -> Any:
+def _absent(collection: str) -> Any:
+    return common_pb2.Status(code=_NO_COLLECTION, reason=f"collection not found[collection={collection}]")
+
+
+def _wrong(record: CollectionRecord, searches: Sequence[Any]) -> Any | None:
+    """What Milvus says of vectors that are not as long as those of the collection; None where all are."""
+    expected = _NUMBER_BYTES * record.dimension
+    groups = (common_pb2.PlaceholderGroup.FromString(search.placeholder_group) for search in searches)
+    asked = (one for group in groups for one in group.placeholders if one.type == common_pb2.FloatVector)
+    sizes = {len(vector) for one in asked for vector in one.values}
+    if not (others := sizes - {expected}):
+        return None
+    differ = f"expected vector size(byte) {expected}, actual {max(others)}"
+    return common_pb2.Status(code=_INVALID, reason=f"vector dimension mismatch, {differ}: invalid parameter")
+
+
+async def _found(store: Store, collection: str, searches: Sequence[Any], limit: int, context: Any) -> Any:
+    record = store.records.get(collection)
+    if (wrong := _absent(collection) if record is None else _wrong(record, searches)) is not None:
+        return milvus_pb2.SearchResults(status=wrong)
+    queries = searches[0].nq
     named = dict(context.invocation_metadata()).get("client-request-id", "")
     rows = await store.search(collection, limit, queries, named)
     flat = [row for some in rows for row in some]

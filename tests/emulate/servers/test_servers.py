@@ -19,11 +19,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.collection import CollectionRecord
-from harmonia_compiler.contract.launch import CALL_HEADER, REQUEST_HEADER
+from harmonia_compiler.contract.launch import CALL_HEADER, REQUEST_HEADER, Wire
 from harmonia_compiler.contract.readings import Readings
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.emulate.servers.metrics import Metrics
+from harmonia_compiler.kinds.milvus import Search
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.policy.control.decide import begun, decide
 from harmonia_compiler.policy.control.planned import planned as planned_figures
@@ -33,6 +34,7 @@ from harmonia_compiler.profile.serving import Stepping
 from harmonia_compiler.profile.serving import serving as serving_of
 from harmonia_compiler.runtime.gateway import caches
 from harmonia_compiler.runtime.gateway.milvus_transport import MilvusTransport
+from harmonia_compiler.runtime.gateway.transport import Refused
 from tests.emulate.planned import Asked, planned_for
 from tests.emulate.servers.emulated import MODEL, SOURCE, called, client, emulated
 from tests.gateway.fakes import serving
@@ -337,6 +339,24 @@ async def test_a_search_that_says_anew_how_many_it_wants_finds_as_many_as_in_a_s
     simulated, _ = planned.behaviour.answer(Asked(component, settings, [{"query": vector}], many=False, request=7))
     assert len(simulated) == top_k
     assert found == [{**one, "score": pytest.approx(one["score"])} for one in simulated]
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        (Search("nosuch", [[0.5] * 384], 2, "COSINE"), "there is no collection `nosuch`"),
+        (Search("docs", [[0.5] * 384, [0.5] * 3], 2, "COSINE"), r"expected vector size\(byte\) 1536, actual 12"),
+        (Search("docs", [[0.5] * 3], 2, "COSINE", texts=["why"]), r"expected vector size\(byte\) 1536, actual 12"),
+    ],
+)
+async def test_a_search_that_milvus_would_refuse_is_refused_at_once(planned: Scenario, asked: Search, why: str) -> None:
+    transport = MilvusTransport()
+    async with emulated(planned) as (_, at):
+        try:
+            with pytest.raises(Refused, match=why):
+                await transport.send(at["search"], Wire("/search", msgspec.json.encode(asked)))
+        finally:
+            await transport.close()
 
 
 async def test_a_search_for_several_texts_finds_for_each_what_it_finds_in_a_simulation_and_takes_as_many_times_as_long(
