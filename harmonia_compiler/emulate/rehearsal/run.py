@@ -28,7 +28,7 @@ from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.report.building import measured
 from harmonia_compiler.report.document import Decision, Injected, Machine, Report
 from harmonia_compiler.report.measures import Window
-from harmonia_compiler.report.observation import Observation, Outcome
+from harmonia_compiler.report.observation import Observation
 from harmonia_compiler.runtime.descriptors import raise_open_files
 from harmonia_compiler.runtime.load.exchange import Asking
 from harmonia_compiler.runtime.load.machine import busy_since, machine_seconds, process_seconds
@@ -251,10 +251,13 @@ def _since(after: Mapping[int, float], before: Mapping[int, float]) -> list[floa
 
 
 def advice(own: float, busy: float, factor: float) -> str:
-    """What helps where the machine was the limit; parts of it that the rehearsal and everything kept busy."""
-    if own < busy / 2.0:
+    """What helps where the machine was the limit, by the parts of it that the rehearsal and everything kept busy."""
+    if busy <= LIMIT_BUSY:
+        # It was late all the same, and how much room that takes is not to be seen.
+        busy = 2.0 * MOST_BUSY
+    elif own < busy / 2.0:
         return f"The rehearsal took {own:.1%} of this machine, and others the rest: end those and repeat it."
-    return f"Repeat it with `--factor {factor * max(1.0, busy / MOST_BUSY):.2g}`."
+    return f"Repeat it with `--factor {float(f'{factor * busy / MOST_BUSY:.2g}'):g}`."
 
 
 def report_of(
@@ -276,8 +279,7 @@ def report_of(
     busy_ms = {name: usage.busy_ms for name, usage in watched.tally.replicas.items()}
     shares = ", ".join(f"{name} {spent / took_s:.2f}" for name, spent in sorted(watched.cpu_s.items()))
     notes = [f"Cores that the rehearsal kept busy: {shares}."]
-    lost = sum(one.outcome is Outcome.FAILED for one in observed)
-    if is_limit and not lost:
+    if is_limit:
         notes.append(advice(sum(watched.cpu_s.values()) / took_s / (psutil.cpu_count() or 1), watched.busy, factor))
     return msgspec.structs.replace(
         report,

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.diagnostics.diagnostic import Rejected
@@ -96,7 +98,15 @@ def test_faults_of_a_replica_are_what_the_gateway_makes_of_them(planned: Scenari
 def test_a_longer_factor_is_advised_only_where_the_rehearsal_itself_is_what_takes_the_machine() -> None:
     assert advice(0.8, 1.0, 4.0) == "Repeat it with `--factor 8`."
     assert "end those and repeat it" in advice(0.05, 1.0, 4.0)
-    assert advice(0.3, 0.4, 4.0) == "Repeat it with `--factor 4`.", "late, but not busy: never a smaller one"
+    assert advice(0.3, 0.4, 4.0) == "Repeat it with `--factor 8`.", "late, but not busy"
+    assert advice(0.01, 0.4, 4.0) == "Repeat it with `--factor 8`.", "late, and others are not what keeps it busy"
+    assert advice(0.9, 1.0, 62.0) == "Repeat it with `--factor 120`."
+
+
+@given(busy=st.floats(0.0, 1.0), factor=st.floats(1.0, 1000.0))
+def test_the_factor_that_is_advised_is_larger_than_the_one_that_was_used(busy: float, factor: float) -> None:
+    said = advice(busy, busy, factor)
+    assert float(said.removeprefix("Repeat it with `--factor ").removesuffix("`.")) > factor
 
 
 def test_what_is_somebody_elses_is_emulated_and_needs_no_variable(planned: Scenario) -> None:

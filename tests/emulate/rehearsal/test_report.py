@@ -7,6 +7,7 @@ from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.emulate.servers.document import Tally, Usage
 from harmonia_compiler.report.document import Report
 from harmonia_compiler.report.measures import Distribution, Window
+from harmonia_compiler.report.observation import Outcome
 from tests.report.made import seen
 
 WINDOW = Window(0.0, 1000.0)
@@ -22,7 +23,8 @@ def reported(planned: Scenario, busy: float, late_ms: float) -> Report:
     assert len(models) == 2
     tally = Tally({name: Usage(250.0, 3) for name in models}, late_by(late_ms), 9, 1.0)
     watched = Watched(took_s=4.0, cpu_s={"gateway": 2.0}, busy=busy, tally=tally)
-    return report_of(planned, [seen(100.0, 50.0, pipeline="ask")], watched, WINDOW, {}, 4.0)
+    observed = [seen(100.0, 50.0, pipeline="ask"), seen(200.0, 50.0, Outcome.FAILED, pipeline="ask")]
+    return report_of(planned, observed, watched, WINDOW, {}, 4.0)
 
 
 def test_replicas_are_as_busy_as_they_were_of_the_time_that_is_rehearsed(planned: Scenario) -> None:
@@ -44,5 +46,6 @@ def test_a_machine_that_is_busy_or_late_is_said_to_be_the_limit(
 ) -> None:
     report = reported(planned, busy, late_ms)
     assert report.machine is not None
+    # Whether a request has failed, as the second one has, makes no difference to that.
     assert (report.machine.factor, report.machine.is_limit) == (4.0, is_limit)
     assert any("repeat it" in note.lower() for note in report.notes) == is_limit
