@@ -170,16 +170,21 @@ module() { echo "$NOT_SET$MODULEPATH: $*"; PATH="$MODULESHOME/$2:$PATH"; [ "$2" 
 """
 
 
-def started_by_slurm(script: bytes, folder: Path, **outer: str) -> "subprocess.CompletedProcess[str]":
-    """Run a script with what it exports of an environment alone, and `python3` that says that it runs."""
+def started_by_slurm(script: bytes, folder: Path, **outer: str) -> tuple[int, list[str]]:
+    """Run a script with what it exports of an environment alone, and `python3` that says that it runs; its log."""
+    log = folder / "run/logs/job-7.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.unlink(missing_ok=True)
     (folder / "bin").mkdir(exist_ok=True)
     (folder / "bin/python3").write_text("#!/bin/sh\necho started\n")
     (folder / "bin/python3").chmod(0o755)
     there = {"PATH": f"{folder}/bin:/usr/bin:/bin", "BASH_ENV": f"{folder}/none", "KEY": "secret", **outer}
     exported = options_of(script)[0]["export"].split(",")
-    seen = {name: value for name, value in there.items() if name in exported}
+    seen = {name: value for name, value in there.items() if name in exported} | {"SLURM_JOB_ID": "7"}
     (folder / "job").write_bytes(script)
-    return subprocess.run(["/bin/bash", "job"], env=seen, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(["/bin/bash", "job"], env=seen, cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("", "")
+    return done.returncode, log.read_text().splitlines()
 
 
 def test_modules_are_loaded_though_the_shell_of_a_job_has_no_module(quickstart: Planned, tmp_path: Path) -> None:
@@ -189,12 +194,12 @@ def test_modules_are_loaded_though_the_shell_of_a_job_has_no_module(quickstart: 
     (tmp_path / "cuda").mkdir()
     (tmp_path / "cuda/python3").symlink_to("/bin/false")
     where = {"MODULESHOME": str(tmp_path), "MODULEPATH": "/site/modules"}
-    done = started_by_slurm(emitted(quickstart, MODULES)[SCRIPT], tmp_path, **where)
-    assert done.stdout.splitlines() == ["/site/modules: load python/3.11", "/site/modules: load cuda", "started"]
-    assert done.returncode == 0, done.stderr
+    code, said = started_by_slurm(emitted(quickstart, MODULES)[SCRIPT], tmp_path, **where)
+    assert said == ["/site/modules: load python/3.11", "/site/modules: load cuda", "started"]
+    assert code == 0
     # Nothing starts without one of them.
-    done = started_by_slurm(emitted(quickstart, MODULES.replace("cuda", "none"))[SCRIPT], tmp_path, **where)
-    assert (done.returncode, "started" in done.stdout) == (1, False)
+    code, said = started_by_slurm(emitted(quickstart, MODULES.replace("cuda", "none"))[SCRIPT], tmp_path, **where)
+    assert (code, "started" in said) == (1, False)
 
 
 @pytest.mark.skipif(
@@ -202,9 +207,9 @@ def test_modules_are_loaded_though_the_shell_of_a_job_has_no_module(quickstart: 
     reason="this machine has modules",
 )
 def test_a_node_without_modules_says_so(quickstart: Planned, tmp_path: Path) -> None:
-    done = started_by_slurm(emitted(quickstart, MODULES)[SCRIPT], tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("no `module` is set up on this node")
+    code, (said,) = started_by_slurm(emitted(quickstart, MODULES)[SCRIPT], tmp_path)
+    assert code == 1
+    assert said.startswith("no `module` is set up on this node")
     assert "MODULESHOME" not in options_of(emitted(quickstart)[SCRIPT])[0]["export"]
 
 

@@ -65,6 +65,15 @@ def test_modules_of_the_site_profile_are_loaded_before_it_starts(
     assert loaded == ["load python/3.11 of /site/modules", "load cuda of /site/modules"]
 
 
+def test_signs_that_slurm_takes_for_patterns_may_stand_in_the_folders_path(cluster: Cluster, tmp_path: Path) -> None:
+    folder = tmp_path / "rag%20demo" / "x\\y %j"
+    folder.mkdir(parents=True)
+    bundle = write(folder, [("plain1", (), "", 0.5)])
+    with up(bundle):
+        assert ask(bundle).startswith("plain1 ")
+        assert any("the service is up" in line for _, line in ACTUATOR.log(bundle, ["job"], lines=9, follow=False))
+
+
 def test_a_start_that_fails_says_which_probe_and_leaves_nothing(cluster: Cluster, tmp_path: Path) -> None:
     bundle = write(tmp_path, MIXED, code="def seen(question):\n    pass\n\nraise RuntimeError('no such table')\n")
     with pytest.raises(NotStarted) as failed:
