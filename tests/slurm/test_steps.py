@@ -13,7 +13,7 @@ from harmonia_compiler.contract.launch import Fill, Launch, Probe
 from harmonia_compiler.contract.slurm import SlurmComponent
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, NotStarted, ProcessStatus, Status
-from harmonia_compiler.runtime.actuators.slurm import ACTUATOR, actuator
+from harmonia_compiler.runtime.actuators.slurm import ACTUATOR, actuator, step
 from harmonia_compiler.runtime.actuators.slurm.commands import Queued, outside, queue
 from harmonia_compiler.runtime.actuators.slurm.folder import ProcessFolder, SharedFolder
 from harmonia_compiler.runtime.actuators.slurm.keeping import read_job
@@ -21,6 +21,7 @@ from harmonia_compiler.runtime.actuators.slurm.preflight import refused
 from harmonia_compiler.runtime.actuators.slurm.srun import Nodes, front_words, matched, step_environment, step_words
 from harmonia_compiler.runtime.actuators.slurm.step import Step, devices_here
 from harmonia_compiler.runtime.actuators.slurm.steps import KeptStep
+from harmonia_compiler.runtime.actuators.supervision.ending import STOPPED
 from harmonia_compiler.runtime.actuators.supervision.rundir import Asked
 from harmonia_compiler.runtime.actuators.supervision.spec import Spec
 from harmonia_compiler.runtime.weights import stored_folder, wanted
@@ -312,6 +313,44 @@ async def test_what_never_came_up_is_started_again_for_as_long_as_it_is_kept(tmp
             await asyncio.sleep(0.01)
     await step.stop(grace_s=0.0)
     await kept
+
+
+async def test_a_replica_ends_with_the_service_and_not_for_what_cannot_be_read_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "LOOK_EVERY_S", 0.01)
+    shared = SharedFolder(tmp_path)
+    (tmp_path / "run/logs").mkdir(parents=True)
+    shared.begin(Asked(), {})
+    one = Step(tmp_path, "7", Spec("one", "e", Launch(("sleep", "60"), Probe("none")), tmp_path), "127.0.0.1")
+    serving = asyncio.create_task(one.serve())
+    is_over, looked = one._folder.is_over, 0
+
+    def look() -> bool:
+        nonlocal looked
+        looked += 1
+        return is_over()
+
+    async def goes_on() -> None:
+        since = looked
+        while looked < since + 20:
+            await asyncio.sleep(0.01)
+        assert not serving.done()
+
+    monkeypatch.setattr(one._folder, "is_over", look)
+    monkeypatch.setattr(step, "OVER_S", 60.0)
+    said = shared.path / "run.json"
+    content = said.read_bytes()
+    async with asyncio.timeout(30):
+        said.unlink()
+        await goes_on()
+        said.write_bytes(content)
+        await goes_on()
+        monkeypatch.setattr(step, "OVER_S", 0.0)
+        said.write_bytes(b"half of i")
+        await goes_on()
+        shared.clear()
+        assert await serving == STOPPED
 
 
 async def test_a_replica_says_with_where_it_is_how_long_it_took_to_start(tmp_path: Path) -> None:

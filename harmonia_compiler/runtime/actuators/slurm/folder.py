@@ -78,6 +78,16 @@ class SharedFolder:
         """What this service is called; None where there is none."""
         return self._read("run.json", Run)
 
+    def is_over(self) -> bool:
+        """Whether it is not there, nor any other; what only cannot be read at this moment is there."""
+        try:
+            (self.path / "run.json").stat()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return False
+
     def own_run(self) -> Run | None:
         """The same for whoever asks about the jobs or ends them; None also in a copy, whose service is another's.
 

@@ -34,6 +34,9 @@ from harmonia_compiler.runtime.bundle import LocalBundle
 #: How often a replica says that it is still there, in seconds.
 BEAT_EVERY_S = 4.0
 
+#: How long the shared folder must be without a service until a replica takes its own for ended, in seconds.
+OVER_S = 3.0
+
 
 class Step:
     """One replica from start to end. On a signal one that `drains` first ends what it has begun."""
@@ -78,11 +81,14 @@ class Step:
 
     async def _told(self, stop: asyncio.Event) -> str:
         """How it is to end, once it is."""
+        seen = time.monotonic()
         while not stop.is_set():
             if asked := await asyncio.to_thread(self._mine.stop_asked):
                 return asked
             # Slurm ends no step of a node that it had given up: there the service's end is seen in the folder alone.
-            if await asyncio.to_thread(self._folder.run) is None:
+            if not await asyncio.to_thread(self._folder.is_over):
+                seen = time.monotonic()
+            elif time.monotonic() - seen > OVER_S:
                 return "now"
             await asyncio.sleep(LOOK_EVERY_S)
         return self._on_signal
