@@ -20,7 +20,13 @@ JOB, SCRIPT = "slurm/job.json", "slurm/job.sbatch"
 
 #: What a site calls its partitions, accounts and the like; never more than a word of a script, never an option.
 SiteName = Annotated[str, Meta(pattern=r"\A([A-Za-z0-9_][A-Za-z0-9._-]{0,63})?\Z")]
-#: The same, and never nothing.
+#: Partitions among which Slurm chooses.
+SiteNames = Annotated[
+    str, Meta(pattern=r"\A([A-Za-z0-9_][A-Za-z0-9._-]{0,63}(,[A-Za-z0-9_][A-Za-z0-9._-]{0,63}){0,15})?\Z")
+]
+#: Features of nodes, and how they are combined: `ib&(rome|milan)`, `[rack1*2|rack2*2]`.
+SiteFeatures = Annotated[str, Meta(pattern=r"\A([A-Za-z0-9_(\[][A-Za-z0-9._:=*&|,()\[\]-]{0,255})?\Z")]
+#: A name that is never nothing.
 GpuName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,63}\Z")]
 #: A module of the site, as `module load` takes it.
 ModuleName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9._+/-]{0,127}\Z")]
@@ -43,10 +49,10 @@ class SlurmSite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loaded. `scale_out` replicas of an engine may come on top of the plan's, each as a job of its own.
     """
 
-    partition: SiteName = ""
+    partition: SiteNames = ""
     account: SiteName = ""
     qos: SiteName = ""
-    constraint: SiteName = ""
+    constraint: SiteFeatures = ""
     gres: Literal["typed", "untyped", "none"] = "typed"
     gpu_types: dict[GpuName, GpuName] = {}
     modules: tuple[ModuleName, ...] = ()

@@ -71,6 +71,21 @@ def test_a_profile_says_everything_in_plain_values() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ('partition = "gpu,gpu-long"', "#SBATCH --partition=gpu,gpu-long"),
+        ('constraint = "ib&(rome|milan)"', "#SBATCH --constraint='ib&(rome|milan)'"),
+        ('constraint = "[rack1*2|rack2*2]"', "#SBATCH --constraint='[rack1*2|rack2*2]'"),
+    ],
+)
+def test_several_partitions_and_features_are_given_as_they_are(
+    quickstart: Planned, tmp_path: Path, line: str, option: str
+) -> None:
+    assert described(quickstart, f"[slurm]\n{line}\n", tmp_path) == []
+    assert option in (tmp_path / "bundle/slurm/job.sbatch").read_text().splitlines()
+
+
 def test_without_a_profile_everything_is_as_usual() -> None:
     assert slurm_site(None) == slurm_site(parse_site(Source("site.toml", ""))) == SlurmSite()
 
@@ -79,6 +94,12 @@ def test_without_a_profile_everything_is_as_usual() -> None:
     "line",
     [
         'partition = "gpu --wrap=reboot"',
+        'partition = "gpu,"',
+        'partition = "gpu|cpu"',
+        'account = "a,b"',
+        'constraint = "ib & rome"',
+        'constraint = "ib;reboot"',
+        'constraint = "-x"',
         'partition = "gpu\\n#SBATCH --wrap=reboot"',
         'partition = "--wrap=reboot"',
         'account = "$(id)"',

@@ -18,7 +18,9 @@ _TIMES = {"wall_time": "wall_time_s", "drain": "drain_s", "handover": "handover_
 
 #: By key, how its value is written.
 _WORDS = {
-    **dict.fromkeys(("partition", "account", "qos", "constraint"), "a name of letters, digits, `.`, `_` and `-`"),
+    "partition": "names of letters, digits, `.`, `_` and `-`, with a comma between two",
+    **dict.fromkeys(("account", "qos"), "a name of letters, digits, `.`, `_` and `-`"),
+    "constraint": "names of features such as `ib&(rome|milan)`, without blanks",
     "gres": 'one of "typed", "untyped" and "none"',
     "gpu_types": 'a table such as `{h100_sxm = "h100"}`',
     "modules": 'a list such as `["python/3.11"]`, of names of letters, digits, `.`, `_`, `+`, `/` and `-`',
