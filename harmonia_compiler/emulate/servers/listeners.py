@@ -8,7 +8,7 @@ from typing import Protocol
 import grpc
 from aiohttp import web
 
-from harmonia_compiler.emulate.servers.replica import Condition, Handler
+from harmonia_compiler.emulate.servers.replica import Condition, Handler, loading
 from harmonia_compiler.emulate.servers.store import Store
 from harmonia_compiler.runtime.worker.metrics import WorkerMetrics
 
@@ -56,7 +56,10 @@ def as_worker(condition: Condition, calls: Mapping[tuple[str, str], Handler], mo
 
 @dataclass(slots=True)
 class HttpListener:
-    """`calls`, by method and path, go wrong when the replica does; what it says of itself, at `gets`, does not."""
+    """`calls`, by method and path, go wrong when the replica does; what it says of itself, at `gets`, does not.
+
+    While it loads, a real one does not listen yet: this one answers 503, whatever it is asked.
+    """
 
     condition: Condition
     calls: Mapping[tuple[str, str], Handler]
@@ -71,7 +74,7 @@ class HttpListener:
         for (method, path), handle in self.calls.items():
             app.router.add_route(method, path, self._answering(handle))
         for path, handle in self.gets.items():
-            app.router.add_get(path, handle)
+            app.router.add_get(path, self._saying(handle))
         app.router.add_get("/health", self._health)
         async with self._turn:
             self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.0, access_log=None)
@@ -89,6 +92,12 @@ class HttpListener:
     def _answering(self, handle: Handler) -> Handler:
         async def answer(request: web.Request) -> web.StreamResponse:
             return await self.condition.answer(request, handle)
+
+        return answer
+
+    def _saying(self, handle: Handler) -> Handler:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            return await handle(request) if self.condition.is_loaded else loading()
 
         return answer
 

@@ -35,6 +35,14 @@ def problem(status: int, message: str, kind: str = "BadRequestError") -> web.Res
     )
 
 
+_LOADING = "the model is being loaded"
+
+
+def loading() -> web.Response:
+    """What is answered where weights are not there yet."""
+    return problem(503, _LOADING, "ServiceUnavailable")
+
+
 @dataclass(slots=True)
 class Condition:
     """How a replica is doing: the faults that are on, whether it has started, and what it has answered.
@@ -96,7 +104,7 @@ class Condition:
     async def refusal(self) -> tuple[int, str] | None:
         """Why it does not answer a call, as a status of HTTP and a message. Never comes back where it hangs."""
         if not self.is_loaded:
-            return 503, "the model is being loaded"
+            return 503, _LOADING
         if self.now("hang") is not None:
             await asyncio.Event().wait()
         failing = self.now("fail")

@@ -166,13 +166,18 @@ async def test_two_that_slow_a_model_slow_it_together_until_either_ends(planned:
 
 
 async def test_a_replica_that_loads_its_weights_says_so(planned: Scenario) -> None:
-    async with emulated(planned, start_s={"model": 1.5}) as (replicas, at):
+    async with emulated(planned, start_s={"model": 5.0}) as (replicas, at):
         with pytest.raises(Refused) as refused:
             await called(planned, at["model"], "grade", "1", question="q")
         assert refused.value.status == 503
-        model = next(one for one in replicas.replicas.values() if one.engine == "model")
-        while not model.condition.is_loaded:
-            await asyncio.sleep(0.05)
+        address = f"http://127.0.0.1:{at['model'].port}"
+        asked = ("/v1/models", "/metrics", "/health")
+        async with aiohttp.ClientSession() as client:
+            assert [(await client.get(f"{address}{path}")).status for path in asked] == [503] * len(asked)
+            model = next(one for one in replicas.replicas.values() if one.engine == "model")
+            while not model.condition.is_loaded:
+                await asyncio.sleep(0.05)
+            assert [(await client.get(f"{address}{path}")).status for path in asked] == [200] * len(asked)
         assert await called(planned, at["model"], "grade", "1", question="q") in {"yes", "no"}
 
 
