@@ -11,7 +11,7 @@ import msgspec
 from harmonia_compiler.contract.program import Program
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.emulate.simulate.loop import Happening
-from harmonia_compiler.emulate.simulate.service import Job, Service
+from harmonia_compiler.emulate.simulate.service import NO_REPLICA, Job, Service
 from harmonia_compiler.policy.door import Knock
 from harmonia_compiler.policy.events import (
     Answer,
@@ -34,6 +34,10 @@ from harmonia_compiler.policy.pipeline import Promise
 from harmonia_compiler.policy.schedule import Crowded, Ending, Hopeless, Stopped
 from harmonia_compiler.policy.stepper import advance
 from harmonia_compiler.report.observation import Outcome, StageTime
+
+#: Why there was no answer, as whoever asks a gateway sees it.
+_OVERLOADED, _DEADLINE, _VALUE_LATE = "429 overloaded", "504 deadline_exceeded", "504 value_late"
+_TIMEOUT = "504 component_timeout"
 
 #: What the schedule is told of how a request ended; else that something broke it.
 _ENDINGS: dict[Outcome, Ending] = {Outcome.OK: "answered", Outcome.LATE: "late", Outcome.REFUSED: "late"}
@@ -88,8 +92,11 @@ class Request(msgspec.Struct, eq=False):
                 knock = schedule.knock(self.program, self.promise, now, let_in, lambda: loop.after(0.0, self._refuse))
                 loop.at(knock.until_s * 1000.0, partial(self._tire, knock))
                 return
-        except (Hopeless, Stopped) as refused:
-            self._refuse(type(refused).__name__.lower())
+        except Hopeless:
+            self._refuse()
+            return
+        except Stopped:
+            self._refuse(NO_REPLICA)
             return
         self._begin(arguments)
 
@@ -98,10 +105,19 @@ class Request(msgspec.Struct, eq=False):
         loop = self.service.loop
         self.service.watch.let_in(self.program.pipeline, self.request_class)
         if self.deadline_ms is not None:
-            self._deadline = loop.at(self.arrived_ms + self.deadline_ms, lambda: self._end(Outcome.LATE))
+            self._deadline = loop.at(self.arrived_ms + self.deadline_ms, self._run_out)
         self._take(Started(arguments))
 
-    def _refuse(self, reason: str = "hopeless") -> None:
+    def _run_out(self) -> None:
+        """Its own time is up."""
+        self.reason = self._said(_DEADLINE)
+        self._end(Outcome.LATE)
+
+    def _said(self, reason: str) -> str:
+        """A reason, as it is told: once the answer has begun, its status was another."""
+        return reason if self.first_ms is None else f"{reason.partition(' ')[2]}, in mid-answer"
+
+    def _refuse(self, reason: str = _OVERLOADED) -> None:
         self.reason = reason
         self._end(Outcome.REFUSED)
 
@@ -128,7 +144,7 @@ class Request(msgspec.Struct, eq=False):
                 case Answer():
                     self._end(Outcome.OK)
                 case Fail(_, reason, call, late):
-                    self.reason = reason
+                    self.reason = self._said(_VALUE_LATE) if late else reason
                     refused = call is not None and call in self._refused
                     timed_out = call in self._late
                     # One that broke off in mid-answer has failed.
@@ -167,7 +183,7 @@ class Request(msgspec.Struct, eq=False):
         job = Job(leg, pipeline, component, send.settings, items, bool(send.over), *where, *tell)
         self._jobs[number] = job
         if (limit_ms := send.settings.get("timeout")) is not None:
-            self._limits[number] = self.service.loop.after(limit_ms, partial(self._expire, number, limit_ms))
+            self._limits[number] = self.service.loop.after(limit_ms, partial(self._expire, number))
         if (reason := self.service.call(job)) is not None:
             self._over(number)
             self._refused.add(number)
@@ -188,13 +204,13 @@ class Request(msgspec.Struct, eq=False):
             now = self.service.loop.now_ms
             self.stages.append(StageTime(job.component.name, job.sent_ms - job.asked_ms, now - job.sent_ms))
 
-    def _expire(self, number: int, limit_ms: float) -> None:
+    def _expire(self, number: int) -> None:
         """A call has had the time that its component gives it."""
         job = self._over(number)
         if job is not None:
             self.service.cancel(job)
             self._late.add(number)
-            self._take(Failed(number, f"no answer within {limit_ms:g} ms"))
+            self._take(Failed(number, self._said(_TIMEOUT)))
 
     def _note(self, job: Job) -> None:
         work = job.size.work

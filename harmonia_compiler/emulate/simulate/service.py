@@ -27,6 +27,9 @@ from harmonia_compiler.policy.routing.affinity import beginning_of
 from harmonia_compiler.policy.schedule import Schedule
 from harmonia_compiler.runtime.gateway.watch import Watch
 
+#: Why a call was refused, as whoever asks a gateway sees it: its status and its word for it.
+NO_REPLICA, _QUEUE_FULL, _GIVEN_UP = "503 no_replica", "429 queue_full", "429 given_up"
+
 
 class Job(msgspec.Struct, eq=False):
     """One call on its way. `items` are the inputs of each item that it is for: one, unless it is a call for lists.
@@ -94,7 +97,7 @@ class Service:
                 line.wait(job, standing)
         except (NoReplica, QueueFull) as refused:
             self.schedule.ends(job.leg, now)
-            return str(refused) or "no replica of its engine is running"
+            return _QUEUE_FULL if isinstance(refused, QueueFull) else NO_REPLICA
         if endpoint is not None:
             self._send(job, endpoint)
         return None
@@ -165,7 +168,7 @@ class Service:
             self.schedule.ends(job.leg, self.now)
             job.is_hopeless = True
             # Later in this instant, since it may bring other calls and cancel some.
-            self.loop.after(0.0, partial(job.failed, job, "its request would be late"))
+            self.loop.after(0.0, partial(job.failed, job, _GIVEN_UP))
 
     def _send(self, job: Job, endpoint: Endpoint) -> None:
         self.schedule.works(job.leg, self.now)

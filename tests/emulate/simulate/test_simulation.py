@@ -26,6 +26,7 @@ from harmonia_compiler.policy import line
 from harmonia_compiler.policy.door import Knock
 from harmonia_compiler.policy.journey import Journey
 from harmonia_compiler.policy.limit import Limit
+from harmonia_compiler.policy.parts import ALL
 from harmonia_compiler.policy.pipeline import Promise
 from harmonia_compiler.policy.schedule import Ending, Schedule
 from harmonia_compiler.profile.serving import Stepping, serving
@@ -347,7 +348,7 @@ def test_a_call_has_the_time_that_its_component_gives_it(*, caught: bool, simula
     assert {one.outcome for one in requests} == {Outcome.OK} if caught else len(late) + len(quick) == len(requests)
     assert len(quick) < len(requests) / 2
     assert max(one.ended_ms - one.arrived_ms for one in requests if one.ended_ms is not None) == pytest.approx(400.0)
-    assert {one.reason for one in late} == (set() if caught else {"no answer within 400 ms"})
+    assert {one.reason for one in late} == (set() if caught else {"504 component_timeout"})
     # A call that is cut has kept its replica busy until then.
     assert [[stage.component for stage in one.stages] for one in requests] == [["f"]] * len(requests)
 
@@ -369,6 +370,35 @@ def test_a_call_that_is_given_up_counts_as_made(simulated: Simulated) -> None:
     assert max(stage.service_ms for one in requests for stage in one.stages) == pytest.approx(300.0)
 
 
+@pytest.mark.parametrize(
+    ("returned", "deadline_ms", "said"),
+    [
+        ("f(question)", 300.0, "504 deadline_exceeded"),
+        ("stream answer(question)", 300.0, "deadline_exceeded, in mid-answer"),
+        ("f(question) within 50 ms", None, "504 value_late"),
+    ],
+)
+def test_who_is_late_is_told_so_in_the_gateways_words(
+    simulated: Simulated, returned: str, deadline_ms: float | None, said: str
+) -> None:
+    simulation = simulated(f"""
+    component model = llm("meta-llama/Llama-3.2-3B-Instruct")
+    component f(question: text) -> text ~ 20 tokens = python("code:f", takes: 400 ms)
+    component answer(question: text) -> text ~ 100 tokens = model("Answer: {{question}}", max_tokens: 300)
+    pipeline ask(question: text) -> text {{
+        load 0.1 rps
+        return {returned}
+    }}
+    """)
+    # A deadline that no plan would promise.
+    service = simulation.scenario.service
+    hasty = {name: msgspec.structs.replace(one, deadline_ms=deadline_ms) for name, one in service.programs.items()}
+    simulation.scenario = replace(simulation.scenario, service=msgspec.structs.replace(service, programs=hasty))
+    simulation.parts = ALL.without(("admission", "shedding"))
+    late = [one for one in run(simulation, poisson(0.1, 50, "ask")) if one.outcome is not Outcome.OK]
+    assert {(one.outcome, one.reason) for one in late} == {(Outcome.LATE, said)}
+
+
 def test_a_call_that_its_own_time_ends_in_mid_answer_was_late_for_the_schedule(
     simulated: Simulated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -384,7 +414,7 @@ def test_a_call_that_its_own_time_ends_in_mid_answer_was_late_for_the_schedule(
     requests = run(
         simulated(CORRECTIVE.replace("tokens: 300", "tokens: 300, timeout: 400 ms")), poisson(0.1, 20, "ask")
     )
-    cut = [one for one in requests if one.reason == "no answer within 400 ms"]
+    cut = [one for one in requests if one.reason == "component_timeout, in mid-answer"]
     assert len(cut) > 5
     assert {one.outcome for one in cut} == {Outcome.FAILED}
     assert told.count("late") == len(cut)
@@ -422,6 +452,6 @@ def test_requests_wait_at_the_door_for_a_place_as_in_the_gateway(
     assert all(one.ended_ms is not None and one.ended_ms - one.arrived_ms <= 8000.0 for one in requests)
     refused = [one for one in requests if one.outcome is Outcome.REFUSED]
     assert refused
-    assert {one.reason for one in refused} == {"hopeless"}
+    assert {one.reason for one in refused} == {"429 overloaded"}
     schedule, pipeline = made[0], made[0].pipelines["ask"]
     assert (schedule.at_door, pipeline.under_way(), pipeline.at_work()) == (0, 0, 0)
