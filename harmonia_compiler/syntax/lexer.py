@@ -23,20 +23,31 @@ DECLARATIONS = frozenset({"IMPORT", "TYPE", "CLASS", "COMPONENT", "PIPELINE"})
 KEYWORDS = frozenset(word.upper() for word in words.KEYWORDS)
 
 _OTHERWISE_QUOTED = re.compile(
-    r"""'([^'"\\\n]*)'|[“„]([^“”"\\\n]*)[“”]|[\u2018\u201a]([^\u2018\u2019"\\\n]*)[\u2018\u2019]|`([^`"\\\n]*)`"""
+    r"""'''([^'"\\]*)'''|'([^'"\\\n]*)'|[“„]([^“”"\\\n]*)[“”]|[\u2018\u201a]([^\u2018\u2019"\\\n]*)[\u2018\u2019]|`([^`"\\\n]*)`"""
 )
 #: A name as other languages have it, and what stands between two of its words.
 _HYPHENED, _HYPHEN = re.compile(r"\w+(?:-\w+)+", re.ASCII), "-"
 #: A comment as other languages have it, to the end of its line.
-_OTHER_COMMENT = re.compile(r"//[^\r\n]*")
+_OTHER_COMMENT = re.compile(r"(?://|/\*|--(?![^\s-]))[^\r\n]*")
+#: The beginning of a line that imports something.
+_IMPORTING = re.compile(r"[ \t]*import\b")
+#: What stands in other languages where a type may have no value.
+_OPTIONAL = re.compile(r"[\w\])]\?")
 _DECLARATION_LINE = re.compile(r"^(?:component|pipeline|import|type|class)[ \t]+[a-z]", re.MULTILINE)
 _ADVICE = {
     **dict.fromkeys("'`“”„\u2018\u2019\u201a", 'a text stands in double quotes: `"…"`'),
     ";": "a statement ends with its line",
     "//": "a comment begins with `#`",
+    "/*": "a comment begins with `#`, on each of its lines",
+    "--": "a comment begins with `#`",
     "/": "there is no arithmetic; a comment begins with `#`",
-    "*": "there is no arithmetic",
-    "-": "there is no arithmetic",
+    **dict.fromkeys("*-^", "there is no arithmetic"),
+    "?": "`if` is a statement: bind the name in each of its blocks",
+    "\\": "delete it: a line goes on inside of brackets, and before a sign",
+    "→": "write `->`",
+    "≤": "write `<=`",
+    "≥": "write `>=`",
+    "≠": "write `!=`",
     "&&": "write `and`",
     "&": "write `and`",
     "!": "write `not`",
@@ -149,13 +160,29 @@ class Lexer:
 
     def _report_character(self, start: int, end: int) -> None:
         text = self.source.text
-        if text[start : start + 2] in ("//", "&&"):
+        if _OTHER_COMMENT.match(text, start) or text.startswith("&&", start):
             end = start + 2
         shown = _short(text[start:end])
         if not shown.isprintable():
             shown = f"U+{ord(shown[0]):04X}"
-        help = _ADVICE.get(shown, "") or "outside of texts and comments there are only ASCII letters, digits and signs"
+        help = self._advice(shown, start)
         self.report("E0105", f"unexpected character `{shown}`", start, end, help)
+
+    def _advice(self, shown: str, at: int) -> str:
+        """What to write instead of a character, by the line that it stands on."""
+        text = self.source.text
+        line = self.source.line(self.source.position(at)[0])
+        if shown in ("/", "\\") and _IMPORTING.match(line):
+            return 'put the file in quotes: `import name from "folder/file.rag"`'
+        if shown == "*" and _IMPORTING.match(line):
+            return 'say what of it is used: `import name from "file.rag"`'
+        if shown == "?" and _OPTIONAL.match(text, max(at - 1, 0)):
+            return 'delete it: every value is there; a port that may be left out has a default: `name: text = ""`'
+        if shown in _ADVICE:
+            return _ADVICE[shown]
+        if shown.isascii() and shown.isprintable():
+            return "delete it: it means nothing here"
+        return "outside of texts and comments there are only ASCII letters, digits and signs"
 
 
 def _swallowing(tokens: list[Token]) -> tuple[int, int]:

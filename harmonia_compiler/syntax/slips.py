@@ -7,10 +7,11 @@ import msgspec
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.diagnostics.near import nearest
 from harmonia_compiler.diagnostics.source import Source, Span
+from harmonia_compiler.syntax.ahead import CLOSERS, OPENERS
 from harmonia_compiler.syntax.automaton import Slip
 from harmonia_compiler.syntax.brackets import CONTINUING
 from harmonia_compiler.syntax.lexer import KEYWORDS
-from harmonia_compiler.syntax.repair import BEFORE_A_VALUE, goes_on_below
+from harmonia_compiler.syntax.repair import BEFORE_A_VALUE, goes_on_below, region_of
 from harmonia_compiler.syntax.token import Token
 
 _WORDS = {
@@ -58,7 +59,8 @@ _SHORTEST_WORD = 3
 class _Spot(msgspec.Struct, frozen=True):
     """A slip with the tokens around it. Only their kinds and texts matter.
 
-    `earlier` is the kind of the token two before it, `declares` that of the first one of the declaration, `goes_on`
+    `earlier` is the kind of the token two before it, `declares` that of the first one of the declaration, `said` are
+    those of the statement before it, `unpacks` says whether it follows brackets with which a line begins, and `goes_on`
     whether what lacks at a line's end begins the next one.
     """
 
@@ -68,6 +70,8 @@ class _Spot(msgspec.Struct, frozen=True):
     accepted: frozenset[str]
     earlier: str
     declares: str
+    said: frozenset[str]
+    unpacks: bool
     goes_on: bool
 
     @property
@@ -113,7 +117,10 @@ def explain(source: Source, tokens: list[Token], slip: Slip) -> Diagnostic:
     before = tokens[slip.position - 1] if slip.position else None
     after = tokens[slip.position + 1].kind if slip.position + 1 < len(tokens) else "$END"
     earlier = tokens[slip.position - 2].kind if slip.position > 1 else ""
-    spot = _Spot(token, before, after, accepted, earlier, tokens[0].kind, goes_on_below(tokens, slip))
+    begin = region_of(tokens, slip.position).start
+    said = frozenset(token.kind for token in tokens[begin : slip.position])
+    unpacks = token.kind == "EQUAL" and _begins_its_line(tokens, slip.position - 1)
+    spot = _Spot(token, before, after, accepted, earlier, tokens[0].kind, said, unpacks, goes_on_below(tokens, slip))
     span = _span(source, token)
     if spot.ends and before is not None:
         span = Span(source, before.end, before.end)
@@ -131,6 +138,16 @@ def explain(source: Source, tokens: list[Token], slip: Slip) -> Diagnostic:
             message = message if word is token else f"unexpected `{word.text}`"
             return Diagnostic("E0101", message, _span(source, word), f"did you mean `{meant}`?")
     return Diagnostic("E0101", message, span, _advice(spot) or (f"put {wanted} here" if wanted else f"delete {found}"))
+
+
+def _begins_its_line(tokens: list[Token], closer: int) -> bool:
+    """Whether the brackets that end there are what their line begins with."""
+    depth = 0
+    for token in reversed(tokens[: closer + 1]):
+        depth += (token.kind in CLOSERS) - (token.kind in OPENERS)
+        if depth <= 0:
+            return token.kind in ("LPAR", "LSQB") and token.first
+    return False
 
 
 #: After these a name is given, so that a keyword there is a name that is taken.
@@ -240,6 +257,7 @@ _ELSEWHERE = {
     **dict.fromkeys(("use", "include", "require"), _IMPORT),
     **dict.fromkeys(("export", "public", "pub"), "delete it: whatever a file declares can be imported"),
 }
+_ONE_NAME = "a statement binds one name, `name = value`; the parts of a record are its fields: `name.part`"
 _LOOP = "write `repeat up to 3 { … }`: a loop always has a most number of rounds"
 _RECORD = "a record stands in `( )`: `(name: value)`"
 
@@ -252,7 +270,10 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
         "after the list stands `:` and the value of an item; for more than one value, call a pipeline",
     ),
     (lambda s: s.kind == "IF" and s.behind == "ELSE", "write `elif`"),
-    (lambda s: s.kind == "IF" and "WHERE" in s.accepted, "items are chosen by `where test`"),
+    (
+        lambda s: s.kind == "IF" and "EACH" in s.said,
+        "items are chosen by `where test` behind the list: `each name in list where test: value`",
+    ),
     (lambda s: s.kind == "IF" and s.behind != "", "`if` is a statement: bind the name in each of its blocks"),
     (lambda s: s.kind == "ELSE" and s.behind == "OR", "write `else` alone: it stands in for what fails"),
     (lambda s: s.kind == "ELSE", "`else` stands behind the block of an `if`, or behind a value that may fail"),
@@ -274,7 +295,12 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
         lambda s: s.kind in ("COMMA", "RPAR", "EQUAL") and s.accepted == {"COLON"},
         "say its type, or in a record its value: `name: …`",
     ),
+    (
+        lambda s: s.kind == "STREAM" and s.said >= {"RETURN", "STREAM"},
+        "delete it: the `stream` behind `return` is of all that may be returned",
+    ),
     (lambda s: s.kind == "STREAM", "write `return stream value`"),
+    (lambda s: (s.kind, s.behind) == ("TILDE", "ELSE"), "delete the share: `else` takes what the arms before leave"),
     (
         lambda s: s.kind == "EACH" and s.behind in ("NAME", "TEXT", "RPAR", "RSQB"),
         "the value of an item stands last: `each name in list: value`",
@@ -289,6 +315,10 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
         "declare it: `component name = kind(settings)`",
     ),
     (lambda s: not s.behind, "a file holds `import`, `type`, `class`, `component` and `pipeline` declarations"),
+    (
+        lambda s: s.unpacks or (s.kind in ("LPAR", "LSQB") and s.token.first and s.accepted >= {"_NL", "RBRACE"}),
+        _ONE_NAME,
+    ),
     (
         lambda s: s.kind == "EQUAL" and "COMPARISON" in s.accepted and "RPAR" in s.accepted,
         "a named argument is given with `:`",
@@ -317,7 +347,7 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     (lambda s: s.kind == "PLUS" and "EQUAL" in s.accepted, "write `name = name + …`"),
     (
         lambda s: s.kind == "COMMA" and s.accepted == {"EQUAL"} and s.declares == "PIPELINE",
-        "a statement binds one name; the parts of a record are its fields: `value.part`",
+        _ONE_NAME,
     ),
     (lambda s: s.kind in ("COLON", "COMPARISON") and "EQUAL" in s.accepted, "a name is bound with `=`"),
     (lambda s: "_ARROW" in s.accepted, "after the ports stands what is given: `-> text`"),
@@ -325,6 +355,7 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
         lambda s: (s.kind == "LPAR" or s.ends) and s.accepted == {"EQUAL"} and s.declares == "PIPELINE",
         "a value is used by binding it: `name = …`, or by `return`",
     ),
+    (lambda s: s.kind in ("LPAR", "LSQB") and s.accepted >= {"RETURN", "REPEAT"}, _ONE_NAME),
     (lambda s: s.ends and s.behind in BEFORE_A_VALUE, "put the value on this line"),
     (lambda s: s.ends and "LBRACE" in s.accepted, "put `{` at the end of this line"),
     (
@@ -345,7 +376,7 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     ),
     (lambda s: s.kind == "NUMBER" and "AT_MOST" in s.accepted and not s.follows_value, "put `<=` before the bound"),
     (
-        lambda s: s.kind == "LSQB" and s.follows_value,
+        lambda s: (s.kind == "LSQB" and s.follows_value) or (s.kind, s.behind) == ("NUMBER", "DOT"),
         "there are no indices; `take(list, 1)` gives the first item",
     ),
     (lambda s: s.kind == "LSQB" and s.behind == "NAME", "a list type is its item's in brackets: `[text]`"),
