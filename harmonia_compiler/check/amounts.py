@@ -9,21 +9,28 @@ from harmonia_compiler.syntax import tree
 
 
 class Quantity(msgspec.Struct, frozen=True):
-    """Something measured: its name in a sentence, an example, and how much each unit is of the first."""
+    """Something measured: its name in a sentence, an example, and how much each unit is of the first.
+
+    Who writes many without a unit most likely means so many of `smaller`.
+    """
 
     noun: str
     example: str
     units: dict[str, float]
+    smaller: str = ""
 
 
-DURATION = Quantity("a duration", "2 s", {"ms": 1.0, "s": 1000.0, "min": 60_000.0, "h": 3_600_000.0})
+DURATION = Quantity("a duration", "2 s", {"ms": 1.0, "s": 1000.0, "min": 60_000.0, "h": 3_600_000.0}, "ms")
 RATE = Quantity("a rate", "20 rps", {"rps": 1.0})
-MEMORY = Quantity("an amount of memory", "8 GiB", {"GiB": 1.0, "MiB": 2.0**-10, "KiB": 2.0**-20})
+MEMORY = Quantity("an amount of memory", "8 GiB", {"GiB": 1.0, "MiB": 2.0**-10, "KiB": 2.0**-20}, "MiB")
 TOKENS = Quantity("a number of tokens", "40 tokens", {"": 1.0, "tokens": 1.0})
 WHOLE = Quantity("a whole number", "8", {"": 1.0})
 COUNT = Quantity("a plain number", "0.5", {"": 1.0})
 ITEMS = Quantity("a number of items", "[text ~ 15 tokens] ~ 4", {"": 1.0})
 SHARE = Quantity("a plain number", "~ 0.3", {"": 1.0})
+
+#: From so many on, a number without a unit is most likely one of the smaller unit.
+_MANY = 100
 
 UNITS = frozenset(unit for quantity in (DURATION, RATE, MEMORY, TOKENS) for unit in quantity.units) - {""}
 
@@ -57,7 +64,8 @@ def amount(given: tree.Amount, wanted: Quantity, what: str, findings: Findings) 
 
 
 def _with(given: tree.Amount, wanted: Quantity) -> str:
-    return f"{given.raw} {wanted.example.split()[-1]}"
+    is_many = wanted.smaller and given.value is not None and given.value >= _MANY
+    return f"{given.raw} {wanted.smaller if is_many else wanted.example.split()[-1]}"
 
 
 #: What people write for a unit that is spelled otherwise here.

@@ -264,7 +264,7 @@ def _call_component(
         return None
     positions, arguments = given
     settings: dict[str, Any] = {}
-    reader = SettingReader(values.context, values.unit)
+    reader = SettingReader(values.context, values.unit, lambda name: scope.find(name) is not None)
     for name, argument in arguments.items():
         setting = known[name]
         if setting.scope != "call":

@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING
 
 from harmonia_compiler.check.program import Context
-from harmonia_compiler.check.scope import Scope
+from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.types import shown
-from harmonia_compiler.contract.types import Bool, Labels, ListOf, Number, Text, Type, quoted
+from harmonia_compiler.contract.program import GetField
+from harmonia_compiler.contract.types import Bool, Labels, ListOf, Message, Number, Passage, Text, Type, quoted
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.syntax import tree
 
@@ -13,17 +14,26 @@ if TYPE_CHECKING:
     from harmonia_compiler.check.values import Values
 
 
-def comparable(values: "Values", given: tree.Comparison, left: Type, right: Type) -> bool:
-    """Whether values of these types may be compared as they are here; what is wrong with it is reported."""
-    for of, side in ((left, given.left), (right, given.right)):
-        if isinstance(of, Text):
-            report_free_text(side, values.context)
+#: What a branch may depend on where a value holds nothing that can be compared.
+NO_TEST = "let a component answer a bool or a label about it, and test that"
+
+
+def comparable(values: "Values", given: tree.Comparison, one: Value, other: Value) -> bool:
+    """Whether two values may be compared as they are here; what is wrong with it is reported."""
+    left, right = one.type, other.type
+    for value, side, with_ in ((one, given.left, given.right), (other, given.right, given.left)):
+        if isinstance(value.type, Text):
+            report_free_text(side, values.context, _of_passage(values, value, given.operator, tree.bare(with_)))
             return False
     ordered = given.operator not in ("==", "!=")
     kinds = (Number,) if ordered else (Number, Bool, Labels)
     if type(left) is not type(right) or not isinstance(left, kinds):
         message = f"`{shown(left)}` cannot be compared with `{shown(right)}` by `{given.operator}`"
         help = "numbers have an order" if ordered else "labels, numbers and bools can be compared with their like"
+        literal = tree.bare(given.right)
+        if isinstance(left, Bool) and isinstance(literal, tree.Text | tree.Amount):
+            it = values.source(given.left)
+            help = f"it is a test by itself: `{it}`, or `not {it}`"
         if isinstance(left, ListOf) and right in (ListOf(None), Number()):
             number = values.source(given.right) if isinstance(right, Number) else "0"
             help = f"compare how many it holds: `count({values.source(given.left)}) {given.operator} {number}`"
@@ -32,9 +42,22 @@ def comparable(values: "Values", given: tree.Comparison, left: Type, right: Type
     return True
 
 
-def report_free_text(given: tree.Expression, context: Context) -> None:
+def _of_passage(values: "Values", value: Value, operator: str, other: tree.Expression) -> str:
+    """What to do instead of comparing a field of a passage or message, whose type nobody declares; else nothing."""
+    operation = values.nodes.all[value.position].operation
+    if not isinstance(operation, GetField):
+        return ""
+    of = values.nodes.all[operation.record].type
+    if not isinstance(of, Passage):
+        return NO_TEST if isinstance(of, Message) else ""
+    is_plain = isinstance(other, tree.Text) and not set(other.value) & set("'\"\\\n")
+    text = other.value if isinstance(other, tree.Text) and is_plain else "a.md"
+    return f"""let a search find such alone: `filter: "{operation.name} {operator} '{text}'"`; or {NO_TEST}"""
+
+
+def report_free_text(given: tree.Expression, context: Context, help: str = "") -> None:
     """Report a branch on what a model may phrase as it likes."""
-    help = 'declare labels for it, such as `-> "yes" | "no"`, and compare with one of them'
+    help = help or 'declare labels for it, such as `-> "yes" | "no"`, and compare with one of them'
     context.findings.add("E0307", "a branch cannot depend on free text", given.span, help=help)
 
 

@@ -157,6 +157,7 @@ class Components:
         prompts, places = dict(start.prompts), dict(start.places)
         reader = SettingReader(self.context, start.declared.unit)
         said: dict[str, tree.Argument] = {}
+        names = {argument.name.text for argument in node.settings if argument.name is not None}
         unknown = False
         for argument in node.settings:
             setting = self._setting(start, argument)
@@ -166,11 +167,14 @@ class Components:
             if setting.name in said:
                 notes = (Note(said[setting.name].span, "given here first"),)
                 message = f"`{setting.name}` is given twice"
-                help = "delete one of the two"
-                if argument.name is None and start.kind.has_prompt and start.kind.setting("prompt") is not setting:
-                    help = f"write `prompt: …` if this is the prompt, or {help}"
-                self.findings.add("E0603", message, argument.span, help=help, notes=notes)
-                continue
+                may_be_prompt = argument.name is None and start.kind.has_prompt and "prompt" not in {*names, *said}
+                prompt = start.kind.setting("prompt") if may_be_prompt else None
+                help = "write `prompt: …` if this is the prompt, or " if prompt else ""
+                self.findings.add("E0603", message, argument.span, help=f"{help}delete one of the two", notes=notes)
+                if prompt is None or not isinstance(argument.value, tree.Text | tree.Call):
+                    continue
+                # What it inserts is looked at all the same.
+                setting = prompt
             said[setting.name] = argument
             if start.root is not start.declared and setting.scope != "call" and setting.name != OWN_REPLICAS:
                 base = node.base.text

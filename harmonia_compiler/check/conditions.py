@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from harmonia_compiler.check.comparisons import comparable, report_apart, report_free_text
+from harmonia_compiler.check.comparisons import NO_TEST, comparable, report_apart, report_free_text
 from harmonia_compiler.check.narrowing import is_impossible, may_narrow, narrow
 from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.types import shown
@@ -28,9 +28,6 @@ from harmonia_compiler.syntax import tree
 
 if TYPE_CHECKING:
     from harmonia_compiler.check.values import Values
-
-#: What a branch may depend on where a value holds nothing that can be compared.
-_NO_TEST = "let a component answer a bool or a label about it, and test that"
 
 #: What gives a value that may be of any type.
 _VALUES = (
@@ -209,7 +206,7 @@ def _comparison(values: "Values", given: tree.Comparison, scope: Scope) -> Value
     right = None if _has_several(values, given) else values.value(given.right, scope)
     if left is None or right is None:
         return None
-    if not comparable(values, given, left.type, right.type):
+    if not comparable(values, given, left, right):
         return None
     if report_apart(given, left.type, right.type, scope, values.context) and may_narrow(given, scope):
         values.refused_test = True
@@ -247,4 +244,4 @@ def _test_of(of: Type, given: str, what: str = "it") -> str:
             return f"test one of its fields: `{given}.{name}`"
         if isinstance(field, Number | Labels):
             return _test_of(field, f"{given}.{name}", "one of its fields")
-    return _NO_TEST
+    return NO_TEST

@@ -1,6 +1,7 @@
 """Prompts: texts in which `{name}` stands for a port, and nothing else has a meaning."""
 
 import re
+from collections.abc import Mapping
 from itertools import groupby
 
 import msgspec
@@ -10,9 +11,11 @@ from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.syntax.literals import places
 
-#: `{{name}}` is a literal `{name}`; `{name}` inserts; anything dotted, indexed or called is an attempt at code.
+#: `{{name}}` is a literal `{name}`; `{name}` inserts; anything dotted, indexed or called is an attempt at code. A word
+#: that is no name inserts nothing.
 _PLACE = re.compile(
-    r"\{\{(?P<literal>[a-z][a-z0-9_]*)\}\}|\{(?P<port>[a-z][a-z0-9_]*)\}|(?P<code>\{[a-z][a-z0-9_]*[.\[(][^{}\n\"']*\})"
+    r"\{\{(?P<literal>[a-z][a-z0-9_]*)\}\}|\{(?P<port>[a-z][a-z0-9_]*)\}|(?<!\{)\{(?P<word>[A-Za-z][A-Za-z0-9_]*)\}"
+    r"|(?P<code>\{[a-z][a-z0-9_]*[.\[(][^{}\n\"']*\})"
 )
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -20,13 +23,15 @@ _WORD = re.compile(r"[a-z][a-z0-9_]*")
 class Template(msgspec.Struct, frozen=True):
     """A prompt with the place of each insertion, and the names in these.
 
-    `mentioned` are the names inside of what is no insertion.
+    `mentioned` are the names inside of what is no insertion; `misspelt` says, by each name, where it first stands in
+    braces with capital letters, which inserts nothing.
     """
 
     parts: Prompt
     inserts: tuple[tuple[str, Span], ...]
     inserted: frozenset[str]
     mentioned: frozenset[str]
+    misspelt: Mapping[str, tuple[str, Span]]
 
 
 def template(value: str, raw: str, span: Span, findings: Findings) -> Template:
@@ -34,6 +39,7 @@ def template(value: str, raw: str, span: Span, findings: Findings) -> Template:
     parts: list[str | Insert] = []
     inserts: list[tuple[str, Span]] = []
     mentioned: set[str] = set()
+    misspelt: dict[str, tuple[str, Span]] = {}
     done = written = 0
     # What holds escapes is written otherwise than it reads; of a long text, only around its lines.
     begins = None if raw.startswith('"""') or value in (raw, raw[1:-1]) else places(raw)
@@ -47,6 +53,9 @@ def template(value: str, raw: str, span: Span, findings: Findings) -> Template:
             inserts.append((found["port"], at))
         elif found["literal"]:
             parts.append(before + found[0][1:-1])
+        elif word := found["word"]:
+            parts.append(before + found[0])
+            misspelt.setdefault(word.lower(), (word, at))
         else:
             help = "bind the part to a name in the pipeline, and give the component a port for it"
             findings.add("E0611", f"`{found[0]}`: a prompt takes names of ports only", at, help=help)
@@ -54,7 +63,8 @@ def template(value: str, raw: str, span: Span, findings: Findings) -> Template:
             mentioned.update(_WORD.findall(found[0]))
         done = found.end()
     parts.append(value[done:])
-    return Template(_merged(parts), tuple(inserts), frozenset(name for name, _ in inserts), frozenset(mentioned))
+    inserted = frozenset(name for name, _ in inserts)
+    return Template(_merged(parts), tuple(inserts), inserted, frozenset(mentioned), misspelt)
 
 
 def inserted_by(text: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Settings: what is given for one, as the value that the kind's declaration asks for."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -35,7 +36,7 @@ _NOUNS = {
     "memory": "an amount of memory",
     "prompt": "a text",
     "component": "a component",
-    "device": "a text",
+    "device": "`cpu` or a GPU type",
 }
 _QUANTITIES: dict[str, Quantity] = {
     "duration": DURATION,
@@ -44,6 +45,8 @@ _QUANTITIES: dict[str, Quantity] = {
     "tokens": TOKENS,
     "number": COUNT,
 }
+#: Values of other languages for none at all.
+NOTHING = ("None", "null", "nil", "undefined")
 #: What is counted, and so whole.
 _COUNTED = ("integer", "tokens")
 FUNCTIONS = ("env", "file", "secret", "setting")
@@ -56,11 +59,12 @@ class ComponentName(msgspec.Struct, frozen=True):
 
 
 class SettingReader:
-    """Reads the settings that stand in one file."""
+    """Reads the settings that stand in one file; in a pipeline, some names `is_bound` to values."""
 
-    def __init__(self, context: Context, unit: Unit) -> None:
+    def __init__(self, context: Context, unit: Unit, is_bound: Callable[[str], bool] = lambda _: False) -> None:
         self.context = context
         self.unit = unit
+        self.is_bound = is_bound
         self.findings: Findings = context.findings
 
     def value(self, setting: Setting, given: tree.Expression) -> Any:
@@ -82,20 +86,28 @@ class SettingReader:
                 return truth
             case tree.Reference(name=name) if setting.type == "component":
                 return ComponentName(name)
-            case tree.Reference(name=name) if setting.accepts and setting.type == "text":
+            case tree.Reference(name=name) if _words(setting) and not self.is_bound(name.text):
                 return self._text(setting, name.text, given.span)
         self._wrong(setting, given)
         return None
 
     def _wrong(self, setting: Setting, given: tree.Expression) -> None:
         help = f"`{setting.name}`: {setting.meaning}"
+        words = _dotted(given)
         if isinstance(given, tree.Text) and setting.type in (*_QUANTITIES, "bool"):
             help = f"write it without quotes; {help}"
-        elif (words := _dotted(given)) and setting.type in ("text", "prompt", "device"):
+        elif words and self.is_bound(words.partition(".")[0]):
+            help = f"write what it is: a setting takes no value of a pipeline; {help}"
+        elif words in NOTHING:
+            help = f"leave `{setting.name}` out where it says nothing"
+        elif setting.type == "bool" and words.lower() in ("true", "false"):
+            help = f"write `{words.lower()}`"
+        elif words and setting.type in ("text", "prompt", "device"):
             help = f"write it in quotes: `{_short(_as_path(setting, words) or words)}`"
         elif setting.type == "component":
             help = f"name a component, of kind {listed(setting.accepts)}"
-        self.findings.add("E0602", f"`{setting.name}` takes {_NOUNS[setting.type]}", given.span, help=help)
+        noun = listed(setting.accepts) if setting.type == "text" and setting.accepts else _NOUNS[setting.type]
+        self.findings.add("E0602", f"`{setting.name}` takes {noun}", given.span, help=help)
 
     def _text(self, setting: Setting, value: str, span: Span, raw: str = "") -> str | None:
         """A text that the setting takes; `raw` is how it is written at its place."""
@@ -104,7 +116,7 @@ class SettingReader:
             what = "is a key, and takes no text" if found is None else found.what
             self._refuse(setting, what, span)
             return None
-        accepts = _DEVICES if setting.type == "device" else setting.accepts
+        accepts = _words(setting)
         if accepts and value not in accepts:
             help = suggestion(value, accepts, f"it takes {listed(accepts)}")
             self.findings.add("E0615", f"`{setting.name}` cannot be {_short(value)}", span, help=help)
@@ -253,6 +265,11 @@ def _range(low: float | None, high: float | None) -> str:
     if low is not None and high is not None:
         return f"from {plain(low)} to {plain(high)}"
     return f"at least {plain(low)}" if low is not None else f"at most {plain(high or 0)}"
+
+
+def _words(setting: Setting) -> tuple[str, ...]:
+    """The words that a setting takes, with quotes or without, where it does not take any text."""
+    return _DEVICES if setting.type == "device" else setting.accepts if setting.type == "text" else ()
 
 
 def _dotted(given: tree.Expression) -> str:

@@ -35,6 +35,15 @@ def check_prompts(made: Made, node: tree.Component, context: Context) -> None:
                 inserted.add(near or name)
                 help = f"did you mean `{{{near}}}`?" if near else f"write `{{{{{name}}}}}` if it is meant literally"
                 context.findings.add("E0610", f"`{name}` is not a port of `{made.declared.name}`", span, help=help)
+    for template in made.prompts.values():
+        for name in [port for port in ports if port in template.misspelt]:
+            word, span = template.misspelt[name]
+            code, message = "E0610", f"`{word}` is not a port of `{made.declared.name}`"
+            if name in inserted:
+                # It is there as it should be, so that this may be meant.
+                code, message = "W0205", f"`{{{word}}}` stays as it is written: names are lower-case"
+            inserted.add(name)
+            context.findings.add(code, message, span, help=f"did you mean `{{{name}}}`?")
     prompts = {setting.name for setting in made.kind.settings if setting.type == "prompt"}
     if any(name in made.places and name not in made.prompts for name in prompts):
         return

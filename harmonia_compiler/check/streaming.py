@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harmonia_compiler.check.nodes import Nodes
-from harmonia_compiler.contract.program import Call
+from harmonia_compiler.check.types import shown
+from harmonia_compiler.contract.program import Call, GetField
 from harmonia_compiler.contract.types import Text
 from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.flow.graph import Node
 
 if TYPE_CHECKING:
     from harmonia_compiler.check.values import Values
@@ -28,9 +30,18 @@ def report_unstreamed(values: "Values", given: list[Streamed]) -> None:
     """
     for one in given:
         if not _can_stream(values, one):
-            help = "only the text of a language model's call can, and here is none; delete `stream`"
+            help = f"{_why(one.nodes.all[one.position])}; delete `stream`"
             values.findings.add("E0404", "this value cannot be streamed", one.span, help=help)
     given.clear()
+
+
+def _why(given: Node) -> str:
+    """Why a value cannot be streamed, though a model may have made a part of it."""
+    if not isinstance(given.type, Text):
+        return f"only free text can, and this is `{shown(given.type)}`, which leaves as one piece"
+    if isinstance(given.operation, GetField):
+        return "what is taken out of another value leaves as one piece"
+    return "only the text of a language model's call can, and here is none"
 
 
 def _can_stream(values: "Values", given: Streamed) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Container, Iterable, Mapping
 from itertools import chain
 
 from harmonia_compiler.check.program import Context, Declared, Unit, not_a
-from harmonia_compiler.check.settings import FUNCTIONS
+from harmonia_compiler.check.settings import FUNCTIONS, NOTHING
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.functions.registry import function_names
@@ -19,7 +19,7 @@ _CALLED_HERE = {
 }
 #: Values of other languages, with what is written here.
 _WRITTEN_HERE = {
-    **dict.fromkeys(("None", "null", "nil", "undefined"), 'there is no empty value: write `""` or `[]`'),
+    **dict.fromkeys(NOTHING, 'there is no empty value: write `""` or `[]`'),
     "True": "write `true`",
     "False": "write `false`",
 }

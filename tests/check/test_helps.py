@@ -18,9 +18,13 @@ component sort(q: text) -> (a: text, kind: "a" | "b") = python("m:sort")
 component many(n: number) -> text = python("m:many")
 component brief(style: text = "short", passages: [passage]) -> text = python("m:brief")
 component base = llm("m")
+component model(question: text, style: text = "") -> text = base("{question} {style}")
+component minilm = embedder("all-MiniLM-L6-v2")
+component docs = milvus("docs", embedder: minilm)
 class slow(deadline: 3 s)
 """
 
+LET = "let a component answer a bool or a label about it, and test that"
 INSTEAD = "what is taken where a call fails stands behind `else`:"
 
 HELPS = {
@@ -47,11 +51,11 @@ HELPS = {
     ),
     "a message as a test": (
         "if m { return q }\nreturn q",
-        "let a component answer a bool or a label about it, and test that",
+        LET,
     ),
     "a record of texts as a test": (
         "if texts(q) { return q }\nreturn q",
-        "let a component answer a bool or a label about it, and test that",
+        LET,
     ),
     "a record with a bool as a test": ("x = grade(q)\nif x { return q }\nreturn q", "test one of its fields: `x.fine`"),
     "a record with a label as a test": (
@@ -117,11 +121,67 @@ HELPS = {
     "a label alone": ('if "one" { return q }\nreturn q', 'compare a value with it: `name == "one"`'),
     "a vector as a test": (
         "if v { return q }\nreturn q",
-        "let a component answer a bool or a label about it, and test that",
+        LET,
     ),
     "a peak below the load": (
         "load 20 rps peak 10 rps\nreturn q",
         "the peak is the highest rate that you expect for a while: write one of 20 rps or more, or none",
+    ),
+    "a passage's source in a test": (
+        'x = each y in search(q) where y.source != "b.md": y\nreturn q',
+        f"let a search find such alone: `filter: \"source != 'b.md'\"`; or {LET}",
+    ),
+    "a passage's text beside a port": (
+        "if q == p.text { return q }\nreturn p.text",
+        'declare labels for it, such as `-> "yes" | "no"`, and compare with one of them',
+    ),
+    "a passage's text that is a port's": (
+        "if p.text == q { return q }\nreturn q",
+        f"let a search find such alone: `filter: \"text == 'a.md'\"`; or {LET}",
+    ),
+    "a message's role in a test": (
+        'if m.role == "user" { return q }\nreturn q',
+        LET,
+    ),
+    "a field of a record in a test": (
+        'if texts(q).a == "" { return q }\nreturn q',
+        'declare labels for it, such as `-> "yes" | "no"`, and compare with one of them',
+    ),
+    "a bool as a text": (
+        'if ok(q) == "true" { return q }\nreturn q',
+        "it is a test by itself: `ok(q)`, or `not ok(q)`",
+    ),
+    "a bool as a number": ("if ok(q) != 1 { return q }\nreturn q", "it is a test by itself: `ok(q)`, or `not ok(q)`"),
+    "a port for a setting": (
+        "n = count(search(q))\nx = docs(q, top_k: n)\nreturn answer(q, x)",
+        "write what it is: a setting takes no value of a pipeline; `top_k`: how many passages to find",
+    ),
+    "a field for a setting": (
+        "return model(q, temperature: p.score)",
+        "write what it is: a setting takes no value of a pipeline; `temperature`: 0 takes the likeliest token",
+    ),
+    "a port for a word that a setting takes": (
+        "never = q\nreturn f(q, pure: never)",
+        "write what it is: a setting takes no value of a pipeline; `pure`: whether a call may be repeated or merged",
+    ),
+    "a word for a text": ("return model(q, stop: end)", 'write it in quotes: `"end"`'),
+    "another language's value for a setting": ("return model(q, stop: null)", "leave `stop` out where it says nothing"),
+    "another language's truth for a setting": ("return f(q, pure: False)", "write `false`"),
+    "a duration in thousands": ("return f(q) within 800 else q", "write `800 ms`"),
+    "a duration of a few": ("return f(q) within 2 else q", "write `2 s`"),
+    "a bound in thousands": ("slo p95 latency <= 4000\nreturn q", "write `4000 ms`"),
+    "a bound of a few": ("slo p95 latency <= 99\nreturn q", "write `99 s`"),
+    "a part of a record that is streamed": (
+        "x = (a: model(q), b: q)\nreturn stream x.a",
+        "what is taken out of another value leaves as one piece; delete `stream`",
+    ),
+    "a function's text that is streamed": (
+        "return stream f(q)",
+        "only the text of a language model's call can, and here is none; delete `stream`",
+    ),
+    "a text that is streamed": (
+        'return stream "so"',
+        'only free text can, and this is `"so"`, which leaves as one piece; delete `stream`',
     ),
     "a label with a slip": ('if kind(q) == "mani" { return q }\nreturn q', 'did you mean "many"?'),
     "a share that is no percentage": ("if ok(q) ~ 1.1 { return q }\nreturn q", "write a number such as `~ 0.3`"),
@@ -365,16 +425,60 @@ def test_bounds_are_plain_numbers(setting: str, message: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("declared", "help"),
+    ("declared", "found"),
     [
-        ('llm("m", "{q}")', "write `prompt: …` if this is the prompt, or delete one of the two"),
-        ('python("m:f", "g")', "delete one of the two"),
+        ('llm("m", "{q}")', [("E0603", "write `prompt: …` if this is the prompt, or delete one of the two")]),
+        (
+            'llm("m", "{qu}")',
+            [
+                ("E0603", "write `prompt: …` if this is the prompt, or delete one of the two"),
+                ("E0610", "did you mean `{q}`?"),
+            ],
+        ),
+        ('llm("m", "n", prompt: "{q}")', [("E0603", "delete one of the two")]),
+        ('llm("m", prompt: "{q}", "{q}")', [("E0603", "delete one of the two")]),
+        ('python("m:f", "g")', [("E0603", "delete one of the two")]),
     ],
 )
-def test_a_second_unnamed_setting_may_be_meant_as_the_prompt(declared: str, help: str, tmp_path: Path) -> None:
+def test_a_second_unnamed_setting_may_be_meant_as_the_prompt(
+    declared: str, found: list[tuple[str, str]], tmp_path: Path
+) -> None:
     file = tmp_path / "a.rag"
     file.write_text(f"component c(q: text) -> text = {declared}\npipeline p(q: text) -> text {{ return c(q) }}\n")
-    assert [item.help for item in check_files([file]).found if item.code == "E0603"] == [help]
+    assert [(item.code, item.help) for item in check_files([file]).found if item.is_error] == found
+
+
+@pytest.mark.parametrize(
+    ("prompt", "found"),
+    [
+        ("{Question}", [("E0610", "did you mean `{question}`?")]),
+        ("{question} {Question} {QUESTION}", [("W0205", "did you mean `{question}`?")]),
+        ('{question} {{Question}} {"Question": 3} { Question } {Questions} {"a": {Question: 1}}', []),
+        ("{questions}", [("E0610", "did you mean `{question}`?")]),
+    ],
+)
+def test_a_port_with_capital_letters_is_told_its_name(
+    prompt: str, found: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    file = tmp_path / "a.rag"
+    file.write_text(
+        'component small = llm("m")\n'
+        f'component c(question: text) -> text ~ 4 tokens = small("""{prompt}""")\n'
+        "pipeline p(question: text ~ 4 tokens) -> text { return c(question) }\n"
+    )
+    items = [item for item in check_files([file]).found if item.code != "E0801"]
+    assert [(item.code, item.help) for item in items] == found
+
+
+def test_a_streamed_record_is_told_that_it_is_whole(tmp_path: Path) -> None:
+    file = tmp_path / "a.rag"
+    file.write_text(
+        'component small = llm("m")\ncomponent c(q: text) -> text = small("{q}")\n'
+        "pipeline p(q: text) -> (a: text, b: text) { return stream (a: c(q), b: q) }\n"
+    )
+    (found,) = (item for item in check_files([file]).found if item.is_error)
+    assert found.code == "E0404"
+    assert found.help.startswith("only free text can, and this is `(a: text, b: text)`, which leaves as one piece")
 
 
 _LONG = "(question: q, answer: f(q), sources: [q], grade: kind(q), done: {})"

@@ -474,3 +474,18 @@ def test_a_module_in_the_projects_folder_is_read_where_there_is_none_beside_the_
     assert (found.code, found.message) == ("E0621", "`tools.py` has no function `f`")
     Path("apps/tools.py").write_text("def f(q): ...\n")
     assert check_files([Path("apps/a.rag")]).found == []
+
+
+def test_the_function_of_the_samples_page_says_how_large_its_values_are(tmp_path: Path) -> None:
+    """In a prompt as well: a plan of it rests on no guess."""
+    page = (Path(__file__).parents[2] / "samples/README.md").read_text(encoding="utf-8")
+    (function,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (declared,) = re.findall(r"^    (component \w+ = python\(\"mycode:\w+\"\))$", page, re.MULTILINE)
+    (tmp_path / "mycode.py").write_text(function)
+    path = tmp_path / "a.rag"
+    path.write_text(
+        f'{declared}\ncomponent small = llm("SmolLM2-135M-Instruct", max_tokens: 60)\n'
+        'component answer(question: text, found: [passage]) -> text = small("{found} {question}")\n'
+        "pipeline p(question: text ~ 15 tokens) -> text { return answer(question, walk(question)) }\n"
+    )
+    assert check_files([path]).found == []
