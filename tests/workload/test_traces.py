@@ -72,6 +72,13 @@ def test_a_format_is_told_by_the_first_line(name: str) -> None:
     assert [one.name for one in formats().values() if one.fits(first)] == [name]
 
 
+def test_a_line_that_leaves_out_its_passages_is_told_by_its_parts() -> None:
+    first = '{"timestamp": "7", "input_length": 9, "output_length": 2, "hash_ids": {"sys_prompt": [1]}}\n'
+    assert parsed(first + RAGPULSE).format == "ragpulse"
+    assert parsed(first.replace('{"sys_prompt": [1]}', "{ }")).format == "ragpulse"
+    assert parsed('{"timestamp": 7, "input_length": 9, "output_length": 2}').format == "mooncake"
+
+
 def test_azure() -> None:
     assert parsed(AZURE).arrivals == (
         Arrival(0.0, prompt_tokens=120, answer_tokens=40),

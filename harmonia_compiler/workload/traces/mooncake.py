@@ -3,6 +3,7 @@
 `hash_ids` names the prompt's blocks of 512 tokens; a name stands for its block and all that precedes it.
 """
 
+import re
 from collections.abc import Iterator
 from functools import partial
 
@@ -13,6 +14,8 @@ from harmonia_compiler.workload.traces.format import Format
 from harmonia_compiler.workload.traces.lines import Line, Lines
 
 _BLOCK_TOKENS = 512
+#: Names of blocks that are no list, as another format has them.
+_OTHER = re.compile(r'"hash_ids"\s*:\s*[^\s\[]')
 
 
 class _Row(msgspec.Struct):
@@ -24,7 +27,7 @@ class _Row(msgspec.Struct):
 
 
 def _fits(first: str) -> bool:
-    return all(f'"{key}"' in first for key in ("timestamp", "input_length")) and '"passages_ids"' not in first
+    return all(f'"{key}"' in first for key in ("timestamp", "input_length")) and not _OTHER.search(first)
 
 
 def _read(lines: Lines) -> Iterator[tuple[int, Arrival]]:
