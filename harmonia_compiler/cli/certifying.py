@@ -41,12 +41,14 @@ def _said(one: Tried) -> str:
         f"`{each.name}` reaches {shown_ms(each.found_ms)} of {each.objective.describe()} in {each.requests:,} requests"
         for each in one.missed or one.kept
     ]
-    said += [
-        f"{each.objective.describe()} of `{each.name}` is not judged by {each.requests:,} requests, of "
-        f"{ENOUGH_REQUESTS:,} that it takes"
-        for each in one.unjudged
-    ]
+    said += [f"{each.objective.describe()} of `{each.name}` is not judged{_why(each)}" for each in one.unjudged]
     return f"{how}simulated at {_rate(one, one.rate_rps)}: {', '.join(said)}"
+
+
+def _why(unjudged: Reached) -> str:
+    if unjudged.is_expected:
+        return f" by {unjudged.requests:,} requests, of {ENOUGH_REQUESTS:,} that it takes"
+    return ", of which no request is expected: say in `load` how many there are"
 
 
 def _rate(one: Tried, rps: float) -> str:

@@ -50,7 +50,7 @@ Make = Callable[[float], tuple[Application, Plan]]
 class Reached:
     """What a promised quantile comes to in a simulation, to within so much, whether that keeps it, and by how many.
 
-    The promise is of a pipeline or of one class of its `requests`.
+    The promise is of a pipeline or of one class of its `requests`; `is_expected` is whether its load has any of those.
     """
 
     pipeline: str
@@ -60,6 +60,7 @@ class Reached:
     met: bool
     requests: int
     request_class: str | None = None
+    is_expected: bool = True
 
     @property
     def name(self) -> str:
@@ -250,6 +251,7 @@ def _reached(application: Application, observed: Sequence[Observation], window: 
                 kept.met,
                 found.requests,
                 of_class,
+                _part(flow, of_class) > 0.0,
             )
 
 

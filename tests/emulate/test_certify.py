@@ -285,6 +285,18 @@ def test_what_too_few_requests_came_for_is_neither_kept_nor_missed(
     assert re.search(r"p95 latency <= 3 s of `ask` is not judged by \d+ requests, of 1,000 that it takes", said)
 
 
+def test_a_class_of_which_no_request_is_expected_is_said_to_be_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, hosts = written(tmp_path, 3000, SLOW)
+    asked = source.read_text().replace("30 tokens)", "30 tokens, urgency: class)")
+    source.write_text("class fast(deadline: 9 s)\nclass slow(deadline: 9 s)\n" + asked)
+    assert run(["plan", str(source), "--inventory", str(hosts), "--objective", "cost", "--simulate"]) == 0
+    said = capsys.readouterr().err
+    assert "of `ask/slow` is not judged, of which no request is expected: say in `load` how many there are" in said
+    assert "p95 latency <= 9 s of `ask/fast` is not judged" not in said
+
+
 def test_how_sure_a_promise_of_first_pieces_is_goes_by_when_those_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
