@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial, wraps
 from itertools import chain
@@ -15,6 +15,7 @@ from harmonia_compiler.cli.options import IN_FILE, NumberRange, WholeRange
 from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.contract.duration import duration_ms, shown_ms
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.near import suggestion
 from harmonia_compiler.workload.arrivals import (
     bursty,
     classed,
@@ -245,3 +246,12 @@ def _bound(requests: float, for_ms: float, help_: str) -> None:
 def _nothing(path: Path, why: str) -> NoReturn:
     help_ = "look at --from, --for, --scale and at the times in the trace"
     raise Rejected([Diagnostic("E1307", f"the trace `{path}` {why}", help=help_)])
+
+
+def known_classes(asked: Asked, those: Iterable[str], lacks: str) -> None:
+    """Whoever asks for requests of a class that is none of `those` is told so, and that it `lacks` it."""
+    known = sorted(those)
+    for name, _ in asked.classes:
+        if name not in known:
+            there = f"there are {', '.join(known)}" if known else "there are none"
+            raise click.UsageError(f"--class {name[:64]}: {lacks}; {suggestion(name[:64], known, there)}")

@@ -13,7 +13,7 @@ import click
 import msgspec
 import uvloop
 
-from harmonia_compiler.cli.arriving import Asked, Workload, duration_option, workload, workload_options
+from harmonia_compiler.cli.arriving import Asked, Workload, duration_option, known_classes, workload, workload_options
 from harmonia_compiler.cli.exits import INTERRUPTED
 from harmonia_compiler.cli.options import IN_FILE, WholeRange, format_option, inputs_option
 from harmonia_compiler.cli.outputs import refuse_overwriting
@@ -102,6 +102,8 @@ def command(
     def sending(target: Target) -> Sending:
         if native and target.question_field is None:
             raise click.UsageError(f"--native is for gateways of harmonia, and {base} is none")
+        if target.question_field is not None:
+            known_classes(asked, target.class_deadlines_ms, f"`{target.model}` has no such class")
         return Sending(
             target=target,
             route=NativeRoute() if native else ChatRoute(),

@@ -4,15 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
-from harmonia_compiler.cli.arriving import Asked, Workload, workload
+from harmonia_compiler.cli.arriving import Asked, Workload, known_classes, workload
 from harmonia_compiler.cli.planning import planned
 from harmonia_compiler.cli.reporting import at_rate, counted
 from harmonia_compiler.contract.inventory import load_inventory
-from harmonia_compiler.diagnostics.near import suggestion
 from harmonia_compiler.emulate.scenario import Scenario, scenario
-from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.plan.problem import Aim
 from harmonia_compiler.report.measures import Window
 
@@ -41,17 +37,8 @@ def trial(
     Raises Rejected where no request comes in the part of the run that counts.
     """
     application, plan = planned(files, settings, inventory, objective, form=form)
-    _known_classes(asked, application)
+    known_classes(
+        asked, {one.name for flow in application.flows for one in flow.classes}, "no pipeline has such a class"
+    )
     tried = scenario(application, load_inventory(inventory), plan, asked.seed)
     return Trial(tried, *counted(workload(at_rate(asked, tried.load_rps)), warmup_ms))
-
-
-def _known_classes(asked: Asked, application: Application) -> None:
-    """Whoever asks for requests of a class that no pipeline has is told so."""
-    known = sorted({one.name for flow in application.flows for one in flow.classes})
-    for name, _ in asked.classes:
-        if name not in known:
-            else_ = f"there are {', '.join(known)}" if known else "no pipeline here has classes"
-            raise click.UsageError(
-                f"--class {name[:64]}: no pipeline has such a class; {suggestion(name[:64], known, else_)}"
-            )

@@ -239,6 +239,28 @@ def test_a_pipeline_is_held_to_its_own_deadline(url: str, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(
+    ("pipeline", "said"),
+    [
+        ("pipeline", "--class urgnt: `pipeline` has no such class; did you mean `urgent`?"),
+        ("untold", "--class urgnt: `untold` has no such class; there are none"),
+    ],
+)
+def test_a_class_that_the_gateway_does_not_list_is_refused_before_anything_is_sent(
+    url: str, service: Service, capsys: pytest.CaptureFixture[str], pipeline: str, said: str
+) -> None:
+    assert run(["bench", url, "--model", pipeline, *SHORT, "--class", "urgnt=1"]) == USAGE
+    assert said in capsys.readouterr().err
+    assert not service.seen
+
+
+def test_a_model_that_lists_no_classes_is_told_of_any(
+    url: str, service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench(capsys, url, "--model", "fine", *SHORT, "--class", "urgent=1")
+    assert service.seen
+
+
+@pytest.mark.parametrize(
     "slos", [("p90 latency <= 20 s, p50 ttft <= 10 s",), ("p90 latency <= 20 s", "p50 ttft <= 10 s")]
 )
 def test_an_objective_goes_before_the_services_own(
