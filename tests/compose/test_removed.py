@@ -43,6 +43,12 @@ def notes(taken: Taken) -> tuple[str, ...]:
     return state.status.notes
 
 
+def await_look(taken: Taken) -> None:
+    """Return once it has looked again."""
+    seen = taken.keeper._seen
+    taken.until(lambda: taken.keeper._seen != seen)
+
+
 def test_a_service_that_is_up_goes_on_where_its_logs_are_removed_and_a_container_starts_again(taken: Taken) -> None:
     name = taken.names[0]
     logs = [taken.run.log_of(one) for one in (*taken.lives, "supervisor")]
@@ -100,6 +106,41 @@ def test_what_containers_find_on_their_host_is_put_back_as_it_was(taken: Taken) 
         taken.until(lambda: all(path.exists() for path in there))
         assert {path: path.read_bytes() for path in before} == before
     assert taken.keeper._failure is None
+
+
+def test_what_is_put_in_the_place_of_something_else_is_mended_or_told_once(
+    taken: Taken, caplog: pytest.LogCaptureFixture
+) -> None:
+    socket, variables = taken.run.path / preparing.CONTROL / "actuator.sock", taken.run.path / "compose.env"
+    secrets, keeper = taken.run.path / preparing.SECRETS, taken.keeper
+    with taken.kept():
+        taken.until(lambda: keeper._status().ready)
+        plain = taken.run.path / "plain"
+        plain.write_text("")
+        plain.rename(socket)
+        while not variables.is_dir():
+            # It may be put back between the two, as below.
+            variables.unlink(missing_ok=True)
+            with suppress(FileExistsError):
+                variables.mkdir()
+        taken.until(lambda: socket.is_socket() and variables.is_file())
+        assert variables.with_name("compose.env.folder-1").is_dir()
+        assert not notes(taken)
+        while not secrets.is_file():
+            shutil.rmtree(secrets, ignore_errors=True)
+            with suppress(IsADirectoryError):
+                secrets.write_text("")
+        taken.until(lambda: bool(notes(taken)))
+        (note,) = notes(taken)
+        assert str(secrets) in note
+        for _ in range(2):
+            await_look(taken)
+        told = note.replace("its keeper cannot do all that it should", "this machine refuses it")
+        assert caplog.messages[-1] == told
+        assert caplog.messages.count(told) == 1
+        secrets.unlink()
+        taken.until(lambda: secrets.is_dir() and not notes(taken))
+    assert keeper._failure is None
 
 
 def test_a_first_start_ends_where_the_log_of_a_container_cannot_be_written(taken: Taken) -> None:

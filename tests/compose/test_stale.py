@@ -1,6 +1,7 @@
 """What is said of a service of which nobody knows any more how it stands."""
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -160,13 +161,13 @@ def test_what_the_gateway_could_not_be_told_it_is_told_later(
     written(quickstart, tmp_path / "bundle")
     taken = Taken(tmp_path / "bundle", "", tmp_path / "bin", monkeypatch)
     place = taken.run.path / INSIDE / rundir.ENDPOINTS
-    place.unlink()
-    place.mkdir()
+    shutil.rmtree(place.parent)
+    place.parent.write_text("")
     for one in taken.keeper._watched.values():
         one.adopt(life_of(taken.lives[one.name]))
         one.life = life_of(taken.lives[one.name])
     taken.keeper._places.write(taken.keeper._watched)
-    place.rmdir()
+    place.parent.unlink()
     taken.keeper._places.write(taken.keeper._watched)
     told = msgspec.json.decode(place.read_bytes(), type=Endpoints)
     assert {one.replica for one in told.replicas} == {*taken.names}

@@ -40,9 +40,9 @@ class Laid:
 
     def keep(self) -> None:
         """Put back what somebody removed from the folder of the run; raises OSError and `Rejected`."""
-        if not all((self._run.path / name).exists() for name in preparing.laid_out(self._documents)):
-            LOG.warning("something was removed from the folder of the run, and is put back")
+        if not preparing.is_laid_out(self._run.path, self._documents):
             self._lay_out()
+            LOG.warning("something was removed from the folder of the run, and has been put back")
 
     def close(self) -> None:
         """Answer no more."""

@@ -15,6 +15,7 @@ from harmonia_compiler.runtime.actuators.compose.asking import SOCKET
 from harmonia_compiler.runtime.actuators.compose.counts import WISH
 from harmonia_compiler.runtime.actuators.compose.docker import VARIABLES
 from harmonia_compiler.runtime.actuators.compose.reading import ComposeBundle
+from harmonia_compiler.runtime.actuators.supervision.rundir import move_folder_away
 from harmonia_compiler.runtime.bundle import CONTENTS, PLAN, SERVICE
 from harmonia_compiler.runtime.controller import measured
 from harmonia_compiler.runtime.weights import locate
@@ -38,6 +39,12 @@ def laid_out(documents: ComposeBundle) -> tuple[str, ...]:
     """What lies below `run/` for the containers as long as the service runs."""
     folders = (f"{INSIDE}/logs", f"{INSIDE}/{TOKEN}", f"{CONTROL}/{SOCKET}", SECRETS, TOKEN, VARIABLES)
     return (*folders, *(f"{SECRETS}/{name}" for name in _secrets_of(documents)))
+
+
+def is_laid_out(run: Path, documents: ComposeBundle) -> bool:
+    """Whether all of it is there, and nothing else in the place of any."""
+    kinds = {f"{INSIDE}/logs": Path.is_dir, SECRETS: Path.is_dir, f"{CONTROL}/{SOCKET}": Path.is_socket}
+    return all(kinds.get(name, Path.is_file)(run / name) for name in laid_out(documents))
 
 
 def prepare_folders(bundle: Path, documents: ComposeBundle) -> None:
@@ -68,7 +75,7 @@ def write_secrets(bundle: Path, documents: ComposeBundle, outer: Mapping[str, st
     """Put what processes are handed as files where the compose file says; raises OSError."""
     for name in _secrets_of(documents):
         path = bundle / "run" / SECRETS / name
-        write_whole(path, outer.get(name, "").encode(), 0o600)
+        _put(path, outer.get(name, "").encode())
         _give(path)
 
 
@@ -81,9 +88,7 @@ def write_variables(bundle: Path, documents: ComposeBundle, port: int) -> None:
     user, group = owner()
     weights = {name: str(weights_of(model)) for name, model in sorted(documents.weights.items())}
     found = {"HARMONIA_USER": f"{user}:{group}", "HARMONIA_PORT": str(port), **weights}
-    write_whole(
-        bundle / "run" / VARIABLES, "".join(f"{name}='{value}'\n" for name, value in found.items()).encode(), 0o600
-    )
+    _put(bundle / "run" / VARIABLES, "".join(f"{name}='{value}'\n" for name, value in found.items()).encode())
 
 
 def weights_of(model: str) -> Path:
@@ -127,8 +132,14 @@ def remove(bundle: Path) -> None:
 
 def hand_over(folder: Path, name: str, content: bytes) -> None:
     """Write a file that the containers' user reads, as a whole; raises OSError."""
-    write_whole(folder / name, content, 0o600)
+    _put(folder / name, content)
     _give(folder / name)
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Write a file as a whole, also where somebody put a folder in its place; raises OSError."""
+    move_folder_away(path)
+    write_whole(path, content, 0o600)
 
 
 def _give(path: Path) -> None:
