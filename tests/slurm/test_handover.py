@@ -12,7 +12,7 @@ import pytest
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, ProcessStatus
 from harmonia_compiler.runtime.actuators.slurm import ACTUATOR
-from harmonia_compiler.runtime.actuators.slurm.folder import SharedFolder
+from harmonia_compiler.runtime.actuators.slurm.folder import Owner, SharedFolder
 from harmonia_compiler.runtime.actuators.supervision.ports import free_port
 from tests.emit.conftest import Planned, planned
 
@@ -121,6 +121,9 @@ async def test_a_store_that_is_killed_while_it_is_handed_over_is_started_again(
     (store,) = (one.id for one in replicas if one.id.startswith("search"))
     with up(bundle, 120):
         folder, first = SharedFolder(bundle), serving(bundle)
+        # For one that claims it and has gone, nobody ends.
+        folder.set_claim(Owner("999999", 1))
+        await until(lambda: folder.claim() != Owner("999999", 1), 120)
         await until(lambda: folder.claim() is not None, 120)
         claim = folder.claim()
         assert claim is not None

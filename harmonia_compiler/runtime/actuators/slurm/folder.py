@@ -123,6 +123,10 @@ class SharedFolder:
         """Say who waits. Raises OSError."""
         self._write("claim.json", claim)
 
+    def clear_claim(self) -> None:
+        """Forget who waited, and has gone. Raises OSError."""
+        (self.path / "claim.json").unlink(missing_ok=True)
+
     def state(self, job: str) -> JobState | None:
         """How a job's service stands; None where it has not said so."""
         return self._read(f"{job}/state.json", JobState)

@@ -158,10 +158,11 @@ class Head:
                 LOG.info("job %s has taken over", owner.job)
                 await asyncio.sleep(LINGER_S)
                 return
-            is_claimed = claim is not None and owner is not None and claim.epoch > owner.epoch
-            if claim is not None and is_claimed and await self._is_alive(claim.job):
-                LOG.info("job %s takes over, and waits for the store", claim.job)
-                return
+            if claim is not None and owner is not None and claim.epoch > owner.epoch:
+                if await self._is_alive(claim.job):
+                    LOG.info("job %s takes over, and waits for the store", claim.job)
+                    return
+                await written(self._folder.clear_claim)
             await self._hand_over_in_time()
             wanted = wanted_in(self._bundle / "run")
             for engine, count in wanted.items():
