@@ -61,7 +61,8 @@ async def test_a_successor_that_fails_or_is_cancelled_is_followed_by_another(clu
         async with load.going():
             await until(lambda: "`see-0` did not become ready: it ended with exit code 1" in notes(bundle), 90)
             assert "was to take over and ended without" in notes(bundle)
-            cluster.call("scancel", *other_jobs(cluster, first))
+            await until(lambda: other_jobs(cluster, first))
+            cluster.call("scancel", *other_jobs(cluster, first), check=False)
             broken.unlink()
             await until(lambda: serving(bundle) != first, 120)
             await until(lambda: first not in cluster.call("squeue", "--noheader", "--format=%i"))
