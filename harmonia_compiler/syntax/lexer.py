@@ -30,7 +30,7 @@ _HYPHENED, _HYPHEN = re.compile(r"\w+(?:-\w+)+", re.ASCII), "-"
 #: A comment as other languages have it, to the end of its line.
 _OTHER_COMMENT = re.compile(r"(?://|/\*|--(?![^\s-]))[^\r\n]*")
 #: The beginning of a line that imports something.
-_IMPORTING = re.compile(r"[ \t]*import\b")
+_IMPORTING = re.compile(r"[ \t]{0,40}import\b")
 #: What stands in other languages where a type may have no value.
 _OPTIONAL = re.compile(r"[\w\])]\?")
 _DECLARATION_LINE = re.compile(r"^(?:component|pipeline|import|type|class)[ \t]+[a-z]", re.MULTILINE)
@@ -107,7 +107,7 @@ class Lexer:
                 self.comments.append(Comment(Span(self.source, start, end), token.text.rstrip("\r")))
             elif kind == "BROKEN":
                 if start != broken_to:
-                    self._report_character(start, end)
+                    self._report_character(start, end, line_start)
                 broken_to = end
                 if comment := _OTHER_COMMENT.match(self.source.text, start):
                     skip_to = comment.end()
@@ -158,23 +158,21 @@ class Lexer:
         self.report("E0103", "this text is not closed on its line", *token.place, help)
         token.kind, token.text = "NAME", BROKEN_NAME
 
-    def _report_character(self, start: int, end: int) -> None:
+    def _report_character(self, start: int, end: int, line_start: int) -> None:
         text = self.source.text
         if _OTHER_COMMENT.match(text, start) or text.startswith("&&", start):
             end = start + 2
         shown = _short(text[start:end])
         if not shown.isprintable():
             shown = f"U+{ord(shown[0]):04X}"
-        help = self._advice(shown, start)
-        self.report("E0105", f"unexpected character `{shown}`", start, end, help)
+        self.report("E0105", f"unexpected character `{shown}`", start, end, self._advice(shown, start, line_start))
 
-    def _advice(self, shown: str, at: int) -> str:
+    def _advice(self, shown: str, at: int, line_start: int) -> str:
         """What to write instead of a character, by the line that it stands on."""
         text = self.source.text
-        line = self.source.line(self.source.position(at)[0])
-        if shown in ("/", "\\") and _IMPORTING.match(line):
+        if shown in ("/", "\\") and _IMPORTING.match(text, line_start):
             return 'put the file in quotes: `import name from "folder/file.rag"`'
-        if shown == "*" and _IMPORTING.match(line):
+        if shown == "*" and _IMPORTING.match(text, line_start):
             return 'say what of it is used: `import name from "file.rag"`'
         if shown == "?" and _OPTIONAL.match(text, max(at - 1, 0)):
             return 'delete it: every value is there; a port that may be left out has a default: `name: text = ""`'
