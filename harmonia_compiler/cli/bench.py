@@ -134,11 +134,15 @@ async def _bench(
     coming: Workload,
     sending: Callable[[Target], Sending],
 ) -> tuple[Target, Ran]:
-    stop = asyncio.Event()
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
     async with session(headers) as client:
         target = await find_target(client, base, model, inputs)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
-        return target, await run(client, sending(target), coming.arrivals, stop, _tell)
+        loop.add_signal_handler(signal.SIGINT, stop.set)
+        try:
+            return target, await run(client, sending(target), coming.arrivals, stop, _tell)
+        finally:
+            # The loop does not take it back at its end.
+            loop.remove_signal_handler(signal.SIGINT)
 
 
 def _asker(

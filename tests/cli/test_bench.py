@@ -54,6 +54,11 @@ def bench(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]
     return document
 
 
+def test_what_is_pressed_afterwards_ends_the_command(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    bench(capsys, url, "--model", "fine", *SHORT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_what_came_back_is_reported(url: str, service: Service, capsys: pytest.CaptureFixture[str]) -> None:
     report = bench(capsys, url, "--model", "fine", *SHORT)
     (group,) = report["groups"]
