@@ -95,8 +95,8 @@ def _refuse_running(out: Path) -> None:
     status = NOTHING_LEFT if actuator is None else actuator.status(out)
     if status == NOTHING_LEFT:
         return
-    is_down = status.phase == "down"
-    message = f"something may be left of the service in `{out}`" if is_down else f"the service in `{out}` is running"
+    is_known = status.phase != "down" and not status.is_stale
+    message = f"the service in `{out}` is running" if is_known else f"something may be left of the service in `{out}`"
     step = f"end it with `harmoniac down {shell_word(out)}`, or name another folder with --out"
     raise Rejected([Diagnostic("E0914", message, help=step)])
 
