@@ -112,7 +112,7 @@ def _chain(
         compared = _last_compared(before) or compared
         if compared is not None and (literal := _literal(operand)) is not None:
             of = Labels((literal.value,)) if isinstance(literal, tree.Text) else Number()
-            test = _test_with(values, compared, literal, operand)
+            test = _test_with(values, compared, literal, operand, is_and=is_and)
             _report_no_bool(values, literal, of, f"compare with each: `{test}`")
             found.append(None)
             continue
@@ -190,15 +190,23 @@ def _literal(given: tree.Expression) -> tree.Text | tree.Amount | None:
     return None
 
 
-def _test_with(values: "Values", before: _Compared, literal: tree.Text | tree.Amount, operand: tree.Expression) -> str:
-    """The test that was meant by a literal alone: the one before it with this literal."""
+def _test_with(
+    values: "Values", before: _Compared, literal: tree.Text | tree.Amount, operand: tree.Expression, *, is_and: bool
+) -> str:
+    """The test that was meant by a literal alone: the one before it with this literal.
+
+    Both of them where `or` stands between them though neither is meant.
+    """
     left, operator, right = values.source(before.test.left), before.test.operator, values.source(literal)
     if isinstance(tree.bare(before.test.left), tree.Text | tree.Amount):
         left, right = right, values.source(before.test.right)
-    if tree.bare(operand) is literal:
-        return f"{'not ' if before.turned else ''}{left} {operator} {right}"
-    # The `not` before it stays.
-    return f"{left} {'==' if operator == '!=' else operator} {right}"
+    if tree.bare(operand) is not literal:
+        # The `not` before it stays.
+        return f"{left} {'==' if operator == '!=' else operator} {right}"
+    turned = "not " if before.turned else ""
+    test = f"{turned}{left} {operator} {right}"
+    is_none = operator == ("==" if before.turned else "!=")
+    return f"{turned}{values.source(before.test)} and {test}" if is_none and not is_and else test
 
 
 def _comparison(values: "Values", given: tree.Comparison, scope: Scope) -> Value | None:

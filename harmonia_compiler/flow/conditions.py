@@ -65,10 +65,8 @@ class Conditions:
         self._said = Said(expanded, questions.plain, questions.one_of_rounds, questions.places)
         classes = of_classes(expanded.flow, questions)
         self._statements = [*_once([*classes, *self._said.all])]
-        of_labels = [*_of_labels(classes, questions), *self._said.of_labels]
-        self._functions = Functions(
-            expanded, questions, outcomes, self._statements, of_labels, self._said.of_made, limit
-        )
+        self._said.of_labels[:0] = _of_labels(classes, questions)
+        self._functions = Functions(expanded, questions, outcomes, self._said, self._statements, limit)
         self._taken = Taken(self._statements, self._functions, questions)
         # Values of which the table has not all that is said.
         self._mixed = {place_of(one.asked) for one in self._statements if one.is_mixed}

@@ -6,7 +6,7 @@ One outcome stands for one condition wherever it is tested. What is asked of one
 is; where somebody has said how often it holds, those of which nothing is known hold so often that it does.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from functools import reduce
@@ -20,11 +20,10 @@ from harmonia_compiler.flow.apart import KnownApart, Told
 from harmonia_compiler.flow.asked import Asked, Test, settled
 from harmonia_compiler.flow.expand import Expanded, Item, scopes_around
 from harmonia_compiler.flow.graph import EVEN
-from harmonia_compiler.flow.labels import SaidOfLabels
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Mark, Outcomes, TooManyError
 from harmonia_compiler.flow.questions import Place, Questions, place_of
 from harmonia_compiler.flow.reached import Fact, Step, questions_of
-from harmonia_compiler.flow.said import Statement
+from harmonia_compiler.flow.said import Said, Statement
 from harmonia_compiler.flow.shares import KnownOfRow, Part, Row, Shares
 from harmonia_compiler.flow.values import Known, Value, left
 
@@ -68,8 +67,8 @@ class _Mark(NamedTuple):
 class Functions:
     """What is known of the conditions of a flow, and their functions.
 
-    `said` and `of_labels` are what the table is made of. `of_made` says how often conditions hold that are made of
-    others, by what `Questions.one_of_rounds` gives of them; `limit` is how large a function may become.
+    `said` is what the source says, `statements` are those of values and conditions, each once; `limit` is how large a
+    function may become.
     """
 
     def __init__(
@@ -77,9 +76,8 @@ class Functions:
         expanded: Expanded,
         questions: Questions,
         outcomes: Outcomes,
-        said: Sequence[Statement],
-        of_labels: Sequence[SaidOfLabels],
-        of_made: Mapping[Hashable, float],
+        said: Said,
+        statements: Sequence[Statement],
         limit: int,
     ) -> None:
         self.outcomes = outcomes
@@ -92,13 +90,12 @@ class Functions:
         self.varying = _varying(expanded)
         self._nodes = expanded.flow.nodes
         self._questions = questions
-        self._of_labels = of_labels
-        self._of_made = of_made
+        self._said = said
         self._limit = limit
         # While it is found what is said of values that are told apart, what their tests are where nothing is by now.
         self._otherwise: int | None = None
         self._is_saying = False
-        self.begin(said)
+        self.begin(statements)
 
     def begin(
         self,
@@ -127,7 +124,7 @@ class Functions:
         parts_of = self._questions.parts_of
         self.shares.say(
             [(parts_of(place_of(one.asked)), one.saying) for one in of_values],
-            [(parts_of(place_of(one.value)), one) for one in self._of_labels],
+            [(parts_of(place_of(one.value)), one) for one in self._said.of_labels],
         )
 
     def forget(self) -> None:
@@ -187,7 +184,11 @@ class Functions:
     def _is_made_and_said(self, asked: Asked) -> bool:
         """Whether somebody has said how often a condition holds that is made of others, looked into or not."""
         is_made = isinstance(self._nodes[asked.position].operation, Select)
-        return is_made and self._questions.one_of_rounds(asked) in self._of_made
+        return is_made and self._questions.one_of_rounds(asked) in self._said.of_made
+
+    def _is_by_labels(self, asked: Asked) -> bool:
+        """Whether a condition is made of tests of one value, of whose labels what is said says how often it holds."""
+        return asked in self._said.by_labels and self._questions.rows(asked) <= self.shares.by_labels
 
     def _is_known(self, asked: Asked) -> bool:
         """Whether it is known when a condition is true that is made of others."""
@@ -202,8 +203,10 @@ class Functions:
         leaves this. With it the condition holds the more often, the greater it is.
         """
         whole, flipped = self._questions.plain(asked)
-        if self._is_made_and_said(whole):
-            said = self._of_made[self._questions.one_of_rounds(whole)]
+        if self._is_by_labels(whole):
+            word = Word(EVEN, is_guess=True, is_silent=True)
+        elif self._is_made_and_said(whole):
+            said = self._said.of_made[self._questions.one_of_rounds(whole)]
             word = Word(1.0 - said if flipped else said, is_guess=False)
         is_settled = whole in self._made or not self._questions.looks_into(whole)
         outcomes, likely = self.outcomes, self.outcomes.probability(guard)

@@ -82,8 +82,7 @@ class Said:
         values_of: Callable[[Asked], Collection[tuple[int, tuple[str, ...]]]],
     ) -> None:
         nodes, result = expanded.flow.nodes, expanded.flow.result
-        self._nodes = nodes
-        self._result = result
+        self._nodes, self._result = nodes, result
         self._plain = plain
         self._values_of = values_of
         self._above: Sequence[int] = ()
@@ -97,6 +96,8 @@ class Said:
         self.all: list[Statement] = []
         #: What is said of one or several labels of a value, by tests of it alone, in the same order.
         self.of_labels: list[SaidOfLabels] = []
+        #: Questions that are made of tests of one value by its labels alone: these say all of them.
+        self.by_labels: set[Asked] = set()
         #: How often conditions hold that are made of others, by what `same` gives of them.
         self.of_made: dict[Hashable, float] = {}
         #: What is so of the requests that reach the branches of arms behind silent ones, and these arms.
@@ -234,6 +235,7 @@ class Said:
         if self._mixes(reached, value) or not self._unheard.isdisjoint(questions_of(before)):
             return
         left = of_labels.left(before)
+        self.by_labels |= {choice.asked}
         said = [(left & holding, choice.share)]
         if written is not None and written.says_rest:
             said.append((left - holding, 1.0 - choice.share))

@@ -130,6 +130,8 @@ class Shares:
         self._labels = labels
         self._new = new
         self._rows: dict[Row, _Row] = {}
+        #: The rows of which all is known by what is said of labels.
+        self.by_labels: set[Row] = set()
 
     def say(
         self,
@@ -167,7 +169,9 @@ class Shares:
         for row, all_ in of_each.items():
             labels = self._labels(row)
             self._row(Part(row)).is_said = True
-            for label, share in shares_of_all(labels, all_).items() if labels and row not in others else ():
+            shares = shares_of_all(labels, all_) if labels and row not in others else {}
+            self.by_labels |= {row} if shares else set()
+            for label, share in shares.items():
                 self._row(Part(row)).hear(label, share, ())
 
     def holds(self, part: Part, saying: Saying) -> bool:

@@ -82,6 +82,10 @@ HELPS = {
         'k = kind(q)\nif k != "none" and "one" { return q }\nreturn q',
         'compare with each: `k != "one"`',
     ),
+    "a label alone behind what is not another one": (
+        'k = kind(q)\nif k != "none" or "one" { return q }\nreturn q',
+        'compare with each: `k != "none" and k != "one"`',
+    ),
     "not a label alone": (
         'k = kind(q)\nif k != "none" and not "one" { return q }\nreturn q',
         'compare with each: `k == "one"`',

@@ -115,3 +115,29 @@ def test_a_branch_for_all_that_is_left_tells_nothing_of_what_it_has_inside(tmp_p
     visits = planned(DESK.replace("ARMS", arms), tmp_path).visits
     assert visits["chat"] == pytest.approx(0.5)
     assert (visits["tickets"], visits["search"]) == pytest.approx((0.2, 0.3))
+
+
+@pytest.mark.parametrize(
+    "test", ['topic != "billing" and topic != "tech"', 'not (topic == "billing" or topic == "tech")']
+)
+def test_labels_that_it_is_not_come_evenly(test: str, tmp_path: Path) -> None:
+    arms = f"""
+    if {test} and topic != "other" ~ 0.1 {{ return chat(q) }}
+    if topic == "billing" {{ found = tickets(q) }} elif topic == "tech" {{ found = search(q) }}
+    else {{ found = archive(q) }}
+"""
+    visits = planned(DESK.replace("ARMS", arms), tmp_path).visits
+    assert (visits["tickets"], visits["search"], visits["archive"]) == pytest.approx((0.3, 0.3, 0.3))
+
+
+def test_a_last_arm_of_a_field_is_for_its_labels_evenly(tmp_path: Path) -> None:
+    arms = """
+    parts = read(q)
+    if parts.topic == "smalltalk" ~ 0.4 { return chat(q) }
+    elif parts.topic == "a" or parts.topic == "b" ~ 0.6 { found = archive(q) }
+    if parts.topic == "a" { found = search(found) } else { found = tickets(found) }
+"""
+    fields = 'component read(q: text) -> (topic: "smalltalk" | "a" | "b", why: text) = small("read {q}")\npipeline'
+    text = DESK.replace("ARMS", arms).replace("pipeline", fields, 1)
+    visits = planned(text, tmp_path).visits
+    assert (visits["search"], visits["tickets"]) == pytest.approx((0.3, 0.3))
