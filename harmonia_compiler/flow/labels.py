@@ -70,7 +70,7 @@ class OfLabels:
             if ways.keys() == {()}:
                 left = ways[()]
             else:
-                others += merged((*self._one_of(labels, left), *beside) for beside, labels in ways.items() if labels)
+                others += merged((*self._none_of(left - labels), *beside) for beside, labels in ways.items() if labels)
         return left, tuple(others)
 
     def holding(self, asked: Asked) -> LabelSet | None:
@@ -83,12 +83,6 @@ class OfLabels:
                 return None
             found |= {label} if answer else set()
         return frozenset(found)
-
-    def _one_of(self, labels: LabelSet, known: LabelSet) -> list[Fact]:
-        """That the value has one of some labels, of those known; in as few facts as can be."""
-        if len(labels) == 1 < len(known - labels):
-            return [Fact(replace(self.value, test=label), holds=True, share=EVEN) for label in labels]
-        return self._none_of(known - labels)
 
     def _none_of(self, labels: LabelSet) -> list[Fact]:
         """That it has none of some, in the order of its type."""
