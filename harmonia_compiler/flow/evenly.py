@@ -19,12 +19,12 @@ _LEAST = 0.05
 def shares_of_all(labels: Sequence[str], said: Iterable[SaidOfLabels]) -> dict[str, float]:
     """How often each label comes, over all, by what is said of some.
 
-    What is said of most labels counts first, and before what is said later; what does not fit with that is left out.
-    What is said of several is divided evenly among those of which nothing is said alone, and what is left in the end
-    among those of which nothing is said. Where it stays open how much that is, each is one of so many. Nothing where
-    there are no such shares.
+    What is said of most labels counts first, and before what is said later; what is reckoned by what others come to
+    counts behind all. What does not fit with that is left out. What is said of several is divided evenly among
+    those of which nothing is said alone, and what is left in the end among those of which nothing is said. Where it
+    stays open how much that is, each is one of so many. Nothing where there are no such shares.
     """
-    ordered = sorted(said, key=lambda one: len(one.left), reverse=True)
+    ordered = sorted(said, key=lambda one: (one.is_behind, -len(one.left)))
     found = _Equations(labels)
     found.add(dict.fromkeys(labels, 1.0), 1.0)
     for one in ordered:

@@ -21,12 +21,16 @@ LabelSet = frozenset[str]
 
 
 class SaidOfLabels(NamedTuple):
-    """How often a value has one of some labels, of those that are `left` where that is said."""
+    """How often a value has one of some labels, of those that are `left` where that is said.
+
+    How often is reckoned where the arm `is_behind` silent ones, by what these come to.
+    """
 
     value: Asked
     labels: LabelSet
     share: float
     left: LabelSet
+    is_behind: bool = False
 
 
 @dataclass(frozen=True)

@@ -240,7 +240,8 @@ class Said:
         if written is not None and written.says_rest:
             said.append((left - holding, 1.0 - choice.share))
         if left - holding:
-            self.of_labels += (SaidOfLabels(value, labels, share, left) for labels, share in said if labels)
+            is_behind = select in self.arms
+            self.of_labels += (SaidOfLabels(value, labels, share, left, is_behind) for labels, share in said if labels)
 
     def _mixes(self, steps: Sequence[Step], value: Asked) -> bool:
         """Whether tests of a value and of others tell together which requests those are."""

@@ -7,8 +7,8 @@ from harmonia_compiler.flow.evenly import shares_of_all
 from harmonia_compiler.flow.labels import SaidOfLabels
 
 
-def said(labels: str, share: float, left: str) -> SaidOfLabels:
-    return SaidOfLabels(Asked(0), frozenset(labels), share, frozenset(left))
+def said(labels: str, share: float, left: str, *, is_behind: bool = False) -> SaidOfLabels:
+    return SaidOfLabels(Asked(0), frozenset(labels), share, frozenset(left), is_behind)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,16 @@ def said(labels: str, share: float, left: str) -> SaidOfLabels:
         (
             [said("a", 0.33, "abc"), said("b", 0.33, "abc"), said("c", 0.33, "abc")],
             {"a": 0.2475, "b": 0.2475, "c": 0.255},
+        ),
+        # What is reckoned by others counts behind them: here a share of what b was guessed to leave.
+        (
+            [
+                said("a", 0.4, "abcd"),
+                said("a", 0.9, "acd", is_behind=True),
+                said("b", 0.5, "bcd"),
+                said("c", 0.5, "cd"),
+            ],
+            {"a": 0.4, "b": 0.3, "c": 0.15},
         ),
         # Nothing that cannot be.
         ([said("a", 0.9, "abcd"), said("bc", 0.9, "abcd")], {}),
