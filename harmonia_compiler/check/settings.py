@@ -119,6 +119,8 @@ class SettingReader:
         accepts = _words(setting)
         if accepts and value not in accepts:
             help = suggestion(value, accepts, f"it takes {listed(accepts)}")
+            if setting.type == "device" and value.lower() == "gpu":
+                help = f"leave it out, and the plan says where, or name a type: it takes {listed(accepts)}"
             self.findings.add("E0615", f"`{setting.name}` cannot be {_short(value)}", span, help=help)
             return None
         is_missing = setting.required and not value

@@ -513,3 +513,10 @@ def test_types_that_are_cut_alike_are_told_apart(
     one, other = (part for part in found.message.split("`") if "…" in part)
     assert one != other
     assert "done: " in one + other or "x: " in one + other
+
+
+def test_any_gpu_is_left_to_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.rag").write_text(f'{HEAD}component g(q: text) -> text = python("m:g", on: gpu)', encoding="utf-8")
+    (found,) = (item for item in check_files([Path("a.rag")]).found if item.is_error)
+    assert found.help.startswith("leave it out, and the plan says where")
