@@ -78,8 +78,11 @@ def _report_value(values: "Values", given: tree.Expression, value: Value) -> Non
 
 
 def _report_no_bool(values: "Values", given: tree.Expression, of: Type, help: str) -> None:
-    what = "a label" if isinstance(of, Labels) else f"`{shown(of)}`"
-    values.findings.add("E0306", f"a condition is a bool, and this is {what}", given.span, help=help)
+    values.findings.add("E0306", f"a condition is a bool, and this is {_named(of)}", given.span, help=help)
+
+
+def _named(of: Type) -> str:
+    return "a label" if isinstance(of, Labels) else f"`{shown(of)}`"
 
 
 def _chain(
@@ -154,8 +157,7 @@ def _report_alternatives(values: "Values", operands: tuple[tree.Expression, ...]
         help = f"what is taken where a call fails stands behind `else`: `{' else '.join(written)}`"
     if isinstance(of, ListOf):
         help = f"{help}; whether a list is empty is a test, `count({first}) == 0`"
-    what = "a label" if isinstance(of, Labels) else f"`{shown(of)}`"
-    message = f"`or` stands between conditions, and this is {what}"
+    message = f"`or` stands between conditions, and this is {_named(of)}"
     values.findings.add("E0306", message, operands[0].span, help=help)
 
 

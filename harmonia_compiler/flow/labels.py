@@ -83,7 +83,7 @@ class OfLabels:
             return frozenset({asked.test})
         found = set[str]()
         for label in self.labels:
-            if (answer := self.answer(asked, label)) is None:
+            if (answer := self._answer(asked, label)) is None:
                 return None
             found |= {label} if answer else set()
         return frozenset(found)
@@ -92,16 +92,16 @@ class OfLabels:
         """That it has none of some, in the order of its type."""
         return [Fact(replace(self.value, test=each), holds=False, share=EVEN) for each in self.labels if each in labels]
 
-    def answer(self, asked: Asked, label: str, depth: int = 0) -> bool | None:
+    def _answer(self, asked: Asked, label: str, depth: int = 0) -> bool | None:
         """The answer to a question where the value has some label; None where that does not say it."""
         asked, is_negated = self.plain(asked)
         operation = self.nodes[asked.position].operation
         if isinstance(asked.test, str) and replace(asked, test=None) == self.value:
             answer: bool | None = asked.test == label
         elif isinstance(operation, Select) and depth < _DEEPEST:
-            holds = self.answer(Asked(operation.condition), label, depth + 1)
+            holds = self._answer(Asked(operation.condition), label, depth + 1)
             arm = operation.then if holds else operation.otherwise
-            answer = None if holds is None else self.answer(replace(asked, position=arm), label, depth + 1)
+            answer = None if holds is None else self._answer(replace(asked, position=arm), label, depth + 1)
         else:
             answer = settled(self.nodes, asked)
         return None if answer is None else answer ^ is_negated

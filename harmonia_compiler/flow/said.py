@@ -19,7 +19,7 @@ from harmonia_compiler.flow.asked import Asked, Test, settled, type_of
 from harmonia_compiler.flow.dominators import THEN, dominators
 from harmonia_compiler.flow.expand import Expanded, Item
 from harmonia_compiler.flow.graph import EVEN, MOST_THROUGH, Node, Passed, Written
-from harmonia_compiler.flow.labels import OfLabels, SaidOfLabels
+from harmonia_compiler.flow.labels import LabelSet, OfLabels, SaidOfLabels
 from harmonia_compiler.flow.reached import Fact, Step, TooFarError, Ways, among, merged, questions_of
 from harmonia_compiler.flow.returned import Returned
 from harmonia_compiler.flow.turns import in_turn
@@ -226,10 +226,10 @@ class Said:
 
     def _hear_labels(self, select: int, reached: tuple[Step, ...]) -> None:
         """Take what a choice says of labels of a value; and what its branch says of those left, without a test."""
-        choice, written, of_labels = self._asks(select), self._nodes[select].written, self._labels_asked(select)
-        holding = None if of_labels is None else of_labels.holding(choice.asked)
-        if of_labels is None or holding is None:
+        choice, written, labels_asked = self._asks(select), self._nodes[select].written, self._labels_asked(select)
+        if labels_asked is None:
             return
+        of_labels, holding = labels_asked
         value, reached = of_labels.value, of_labels.told(reached)
         before = among(reached, lambda fact: replace(fact.asked, test=None) == value)
         if self._mixes(reached, value) or not self._unheard.isdisjoint(questions_of(before)):
@@ -337,18 +337,21 @@ class Said:
         """Whether a choice asks for labels, with none of which a test of its branch before it holds."""
         choice, node = self._asks(select), self._nodes[select]
         before = [step for step in reached if isinstance(step, Fact) and step.branch == node.span]
-        of_labels = self._labels_asked(select)
-        holding = None if of_labels is None else of_labels.holding(choice.asked)
-        if node.number != len(before) or choice.is_negated or of_labels is None or holding is None:
+        labels_asked = self._labels_asked(select)
+        if node.number != len(before) or choice.is_negated or labels_asked is None:
             return False
+        of_labels, holding = labels_asked
         others = [None if fact.holds else of_labels.holding(fact.asked) for fact in before]
         return all(each is not None and each.isdisjoint(holding) for each in others)
 
-    def _labels_asked(self, select: int) -> OfLabels | None:
-        """The value by its labels that a choice asks about, if it asks about no other one."""
-        asked = (Asked(*each) for each in self._values_of(self._asks(select).asked))
+    def _labels_asked(self, select: int) -> tuple[OfLabels, LabelSet] | None:
+        """The value that a choice asks about, and with which of its labels that holds; None if it asks about others."""
+        choice = self._asks(select).asked
+        asked = (Asked(*each) for each in self._values_of(choice))
         values = {each for each in asked if settled(self._nodes, each) is None}
-        return self._of_labels(*values) if len(values) == 1 else None
+        of_labels = self._of_labels(*values) if len(values) == 1 else None
+        holding = None if of_labels is None else of_labels.holding(choice)
+        return None if of_labels is None or holding is None else (of_labels, holding)
 
     def _of_labels(self, value: Asked) -> OfLabels | None:
         """A value by its labels; None of one that has none."""

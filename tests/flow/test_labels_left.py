@@ -12,7 +12,7 @@ import pytest
 
 from harmonia_compiler.flow import expand
 
-from .test_silent_labels import planned
+from .test_silent_labels import comes_as, planned
 
 LABELS = "abcde"
 
@@ -135,11 +135,7 @@ def agrees(seed: int, folder: Path) -> None:
     router = Router(seed)
     if not router.is_said:
         return
-    found = planned(router.text, folder)
-    visits = {name: found.visits.get(name, 0.0) for name in router.visits}
-    assert visits == pytest.approx(router.visits, abs=1e-6), f"seed {seed}\n{router.text}"
-    assert found.exact, f"seed {seed}\n{router.text}"
-    assert not found.missed, f"seed {seed}\n{router.text}"
+    comes_as(router.text, router.visits, folder, f"seed {seed}")
 
 
 @pytest.fixture(autouse=True)

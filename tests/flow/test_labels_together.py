@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from .test_labels_left import DESK
-from .test_silent_labels import planned
+from .test_silent_labels import comes_as, planned
 
 LABELS = "abcdef"
 
@@ -85,12 +85,7 @@ class Router:
 def agrees(seed: int, folder: Path) -> None:
     for order in range(3):
         router = Router(seed)
-        text = router.text(order)
-        found = planned(text, folder)
-        visits = {name: found.visits.get(name, 0.0) for name in router.visits}
-        assert visits == pytest.approx(router.visits, abs=1e-6), f"seed {seed}, {order}\n{text}"
-        assert found.exact, f"seed {seed}, {order}\n{text}"
-        assert not found.missed, f"seed {seed}, {order}\n{text}"
+        comes_as(router.text(order), router.visits, folder, f"seed {seed}, {order}")
 
 
 @pytest.mark.parametrize("seed", range(30))
