@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from openai import OpenAI
 
@@ -94,6 +95,20 @@ def process(service: RunningService, name: str) -> dict[str, Any]:
     return next((one for one in everyone if one["name"] == name), {"phase": "", "restarts": 0, "pid": None})
 
 
+def come_back(service: RunningService, before: dict[str, dict[str, Any]]) -> None:
+    """Await that those which were killed have started again and serve, as the keeper and the gateway both see it."""
+    until(lambda: all(process(service, name)["restarts"] > was["restarts"] for name, was in before.items()), service)
+    # What the gateway is told a moment later, it says itself.
+    until(lambda: bool(service.status()["ready"]) and is_ready(service), service)
+
+
+def is_ready(service: RunningService) -> bool:
+    try:
+        return httpx.get(f"{service.url}/readyz", timeout=10).is_success
+    except httpx.TransportError:
+        return False
+
+
 def ask(service: RunningService) -> str:
     with OpenAI(base_url=f"{service.url}/v1", api_key="unused", max_retries=0, timeout=120) as client:
         answer = client.chat.completions.create(
@@ -113,8 +128,7 @@ def test_a_killed_container_comes_back(running: RunningService) -> None:
         asked = pool.submit(ask, running)
         os.kill(before["pid"], signal.SIGKILL)
         asked.exception()  # what was cut may fail, and ends
-    until(lambda: process(running, "minilm-0")["restarts"] > before["restarts"], running)
-    until(lambda: bool(running.status()["ready"]), running)
+    come_back(running, {"minilm-0": before})
     assert ask(running).strip()
 
 
@@ -189,11 +203,13 @@ def test_what_is_removed_while_it_runs_is_put_back(running: RunningService) -> N
     run = running.bundle / "run"
     there = [run / "service/endpoints.json", *(run / f"logs/{name}.log" for name in (*ids(running), "supervisor"))]
     containers = ids(running)
+    # One whose log is followed anew, and who asks where the replicas are.
+    killed = {name: process(running, name) for name in ("minilm-0", "gateway")}
     shutil.rmtree(run / "logs")
     (run / "service/endpoints.json").unlink()
-    # One whose log is followed anew, and who asks where the replicas are.
-    docker("kill", "--signal", "KILL", containers["minilm-0"], containers["gateway"])
-    until(lambda: all(path.is_file() for path in there) and bool(running.status()["ready"]), running)
+    docker("kill", "--signal", "KILL", *(containers[name] for name in killed))
+    come_back(running, killed)
+    until(lambda: all(path.is_file() for path in there), running)
     assert ask(running).strip()
 
 

@@ -11,10 +11,9 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from openai import OpenAIError
 
 from harmonia_compiler.runtime.actuators.compose.docker import Docker
-from tests.compose.test_docker import ask, process, started, until, why_no_engine, why_no_image
+from tests.compose.test_docker import ask, come_back, process, started, why_no_engine, why_no_image
 from tests.engines.conftest import RunningService, harmoniac
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
@@ -33,13 +32,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
 
 def ingest(service: RunningService, *words: str) -> str:
     return harmoniac("ingest", *words, "--component", "search", "--service", str(service.bundle)).stdout
-
-
-def is_answered(service: RunningService) -> bool:
-    try:
-        return bool(ask(service).strip())
-    except OpenAIError:
-        return False
 
 
 def test_it_answers_from_milvus_itself(running: RunningService) -> None:
@@ -66,8 +58,6 @@ def test_a_collection_leaves_and_comes_back(running: RunningService) -> None:
 def test_a_killed_store_has_its_collections_again(running: RunningService) -> None:
     before = process(running, STORE)
     os.kill(before["pid"], signal.SIGKILL)
-    until(lambda: process(running, STORE)["restarts"] > before["restarts"], running)
-    until(lambda: bool(running.status()["ready"]), running)
-    # The gateway is told a moment later.
-    until(lambda: is_answered(running), running)
+    come_back(running, {STORE: before})
+    assert ask(running).strip()
     assert ": 0 added, 0 updated, 0 deleted, 1 unchanged; " in ingest(running, "README.md")
