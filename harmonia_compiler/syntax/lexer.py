@@ -29,10 +29,14 @@ _OTHERWISE_QUOTED = re.compile(
 _HYPHENED, _HYPHEN = re.compile(r"\w+(?:-\w+)+", re.ASCII), "-"
 #: A comment as other languages have it, to the end of its line.
 _OTHER_COMMENT = re.compile(r"(?://|/\*|--(?![^\s-]))[^\r\n]*")
-#: The beginning of a line that imports something.
-_IMPORTING = re.compile(r"[ \t]{0,40}import\b")
+#: The beginning of a line that imports something, or says what is promised or expected.
+_FIRST_WORD = re.compile(r"[ \t]{0,40}(import|slo|load)\b")
 #: What stands in other languages where a type may have no value.
 _OPTIONAL = re.compile(r"[\w\])]\?")
+#: What clauses and shares are like, for whoever writes them otherwise.
+OBJECTIVE = "an objective names a quantile and a metric: `slo p95 latency <= 4 s`"
+RATE = "a rate counts the requests of a second: `2 rps`"
+_SHARE = "a share is a number from 0 to 1: `~ 0.3`"
 _DECLARATION_LINE = re.compile(r"^(?:component|pipeline|import|type|class)[ \t]+[a-z]", re.MULTILINE)
 _ADVICE = {
     **dict.fromkeys("'`“”„\u2018\u2019\u201a", 'a text stands in double quotes: `"…"`'),
@@ -51,8 +55,17 @@ _ADVICE = {
     "&&": "write `and`",
     "&": "write `and`",
     "!": "write `not`",
-    "%": "a share is a number from 0 to 1: `~ 0.3`",
+    "%": _SHARE,
     "$": 'a value from outside comes by `env("NAME")` or `setting("name")`',
+}
+#: What goes before that on a line that begins with a word.
+_ADVICE_BEHIND = {
+    **dict.fromkeys(
+        (("import", "/"), ("import", "\\")), 'put the file in quotes: `import name from "folder/file.rag"`'
+    ),
+    ("import", "*"): 'say what of it is used: `import name from "file.rag"`',
+    ("load", "/"): RATE,
+    ("slo", "%"): OBJECTIVE,
 }
 
 
@@ -107,7 +120,7 @@ class Lexer:
                 self.comments.append(Comment(Span(self.source, start, end), token.text.rstrip("\r")))
             elif kind == "BROKEN":
                 if start != broken_to:
-                    self._report_character(start, end, line_start)
+                    self._report_character(start, end, line_start, tokens[-2:])
                 broken_to = end
                 if comment := _OTHER_COMMENT.match(self.source.text, start):
                     skip_to = comment.end()
@@ -158,22 +171,24 @@ class Lexer:
         self.report("E0103", "this text is not closed on its line", *token.place, help)
         token.kind, token.text = "NAME", BROKEN_NAME
 
-    def _report_character(self, start: int, end: int, line_start: int) -> None:
+    def _report_character(self, start: int, end: int, line_start: int, before: list[Token]) -> None:
         text = self.source.text
         if _OTHER_COMMENT.match(text, start) or text.startswith("&&", start):
             end = start + 2
         shown = _short(text[start:end])
         if not shown.isprintable():
             shown = f"U+{ord(shown[0]):04X}"
-        self.report("E0105", f"unexpected character `{shown}`", start, end, self._advice(shown, start, line_start))
+        help = self._advice(shown, start, line_start, before)
+        self.report("E0105", f"unexpected character `{shown}`", start, end, help)
 
-    def _advice(self, shown: str, at: int, line_start: int) -> str:
-        """What to write instead of a character, by the line that it stands on."""
+    def _advice(self, shown: str, at: int, line_start: int, before: list[Token]) -> str:
+        """What to write instead of a character, by the line that it stands on and the two tokens before it."""
         text = self.source.text
-        if shown in ("/", "\\") and _IMPORTING.match(text, line_start):
-            return 'put the file in quotes: `import name from "folder/file.rag"`'
-        if shown == "*" and _IMPORTING.match(text, line_start):
-            return 'say what of it is used: `import name from "file.rag"`'
+        word = _FIRST_WORD.match(text, line_start)
+        if word is not None and (word[1], shown) in _ADVICE_BEHIND:
+            return _ADVICE_BEHIND[word[1], shown]
+        if shown == "/" and [token.kind for token in before] == ["TILDE", "NUMBER"]:
+            return _SHARE
         if shown == "?" and _OPTIONAL.match(text, max(at - 1, 0)):
             return 'delete it: every value is there; a port that may be left out has a default: `name: text = ""`'
         if shown in _ADVICE:

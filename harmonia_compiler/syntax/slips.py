@@ -10,7 +10,7 @@ from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.syntax.ahead import CLOSERS, OPENERS
 from harmonia_compiler.syntax.automaton import Slip
 from harmonia_compiler.syntax.brackets import CONTINUING
-from harmonia_compiler.syntax.lexer import KEYWORDS
+from harmonia_compiler.syntax.lexer import KEYWORDS, OBJECTIVE, RATE
 from harmonia_compiler.syntax.repair import BEFORE_A_VALUE, goes_on_below, region_of
 from harmonia_compiler.syntax.token import Token
 
@@ -60,8 +60,9 @@ class _Spot(msgspec.Struct, frozen=True):
     """A slip with the tokens around it. Only their kinds and texts matter.
 
     `earlier` is the kind of the token two before it, `declares` that of the first one of the declaration, `said` are
-    those of the statement before it, `unpacks` says whether it follows brackets with which a line begins, and `goes_on`
-    whether what lacks at a line's end begins the next one.
+    those of the statement before it, `compared` is the sign by which something is compared with the value before,
+    `unpacks` says whether it follows brackets with which a line begins, and `goes_on` whether what lacks at a line's
+    end begins the next one.
     """
 
     token: Token
@@ -71,6 +72,7 @@ class _Spot(msgspec.Struct, frozen=True):
     earlier: str
     declares: str
     said: frozenset[str]
+    compared: str
     unpacks: bool
     goes_on: bool
 
@@ -120,7 +122,8 @@ def explain(source: Source, tokens: list[Token], slip: Slip) -> Diagnostic:
     begin = region_of(tokens, slip.position).start
     said = frozenset(token.kind for token in tokens[begin : slip.position])
     unpacks = token.kind == "EQUAL" and _begins_its_line(tokens, slip.position - 1)
-    spot = _Spot(token, before, after, accepted, earlier, tokens[0].kind, said, unpacks, goes_on_below(tokens, slip))
+    declares, compared, goes_on = tokens[0].kind, _compared(tokens, slip.position), goes_on_below(tokens, slip)
+    spot = _Spot(token, before, after, accepted, earlier, declares, said, compared, unpacks, goes_on)
     span = _span(source, token)
     if spot.ends and before is not None:
         span = Span(source, before.end, before.end)
@@ -138,6 +141,13 @@ def explain(source: Source, tokens: list[Token], slip: Slip) -> Diagnostic:
             message = message if word is token else f"unexpected `{word.text}`"
             return Diagnostic("E0101", message, _span(source, word), f"did you mean `{meant}`?")
     return Diagnostic("E0101", message, span, _advice(spot) or (f"put {wanted} here" if wanted else f"delete {found}"))
+
+
+def _compared(tokens: list[Token], position: int) -> str:
+    """The sign by which something is compared with the one token before a place, perhaps in brackets; else nothing."""
+    outside = (token for token in reversed(tokens[: max(position - 1, 0)]) if token.kind != "LPAR")
+    sign = next(outside, None)
+    return sign.text if sign is not None and sign.kind == "COMPARISON" else ""
 
 
 def _begins_its_line(tokens: list[Token], closer: int) -> bool:
@@ -229,6 +239,7 @@ _TYPES = 'alternatives are labels: `"yes" | "no"`'
 _IMPORT = 'write `import name from "file.rag"`'
 _DIFFERS = "differing values are compared with `!=`"
 _ONE_OF = 'compare with each: `name == "a" or name == "b"`'
+_NONE_OF = 'compare with each: `name != "a" and name != "b"`'
 
 #: What other languages call things, with what they are called here; a word with the keyword behind it goes before.
 _ELSEWHERE = {
@@ -282,7 +293,10 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     (lambda s: s.kind == "LONG_TEXT" and "TEXT" in s.accepted, 'write it on its line: `"…"`'),
     (lambda s: s.kind == "TILDE" and s.accepted <= {"_NL", "$END"}, "a size stands where the type is used"),
     (lambda s: s.kind == "FROM" and not s.behind, _IMPORT),
-    (lambda s: s.kind == "LBRACE" and s.declares == "IMPORT", _IMPORT),
+    (
+        lambda s: s.kind in ("LBRACE", "LPAR", "LSQB") and s.declares == "IMPORT",
+        'names and file stand without brackets: `import name, other from "file.rag"`',
+    ),
     (
         lambda s: s.behind == "AS" and s.kind in ("TEXT", "FROM", "COMMA", "_NL", "$END"),
         'say the new name behind `as`: `import name as other from "file.rag"`',
@@ -331,17 +345,19 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
         lambda s: (s.kind, s.after) == ("DOT", "NUMBER") and "NUMBER" in s.accepted,
         "a number begins with a digit: `0.3`",
     ),
+    (lambda s: s.kind == "OR" and "ELIF" in s.accepted, "write `elif test { … }`"),
+    (lambda s: s.kind == "AND" and "ELIF" in s.accepted, "put the whole test before the block: `if a and b { … }`"),
     (lambda s: s.kind == "OR" and "ELSE" in s.accepted, "write `value within 1 s else other`"),
     (lambda s: s.kind == "EQUAL" and s.behind == "COMPARISON", "compare with `==` or `!=`"),
     (lambda s: s.kind == "EQUAL" and s.after == "COMPARISON" and "AND" in s.accepted, "write `<=` or `>=`"),
     (lambda s: s.kind == "EQUAL" and "COMPARISON" in s.accepted, "compare with `==`"),
     (lambda s: s.kind == s.behind == "COMPARISON", _DIFFERS),
     (
-        lambda s: (s.kind, s.after) == ("NOT", "IN") and s.follows_value,
-        'compare with each: `name != "a" and name != "b"`',
+        lambda s: ((s.kind, s.after) == ("NOT", "IN") and s.follows_value) or (s.kind, s.compared) == ("COMMA", "!="),
+        _NONE_OF,
     ),
     (lambda s: s.kind == "NOT" and s.follows_value, _DIFFERS),
-    (lambda s: s.kind == "IN" and s.follows_value, _ONE_OF),
+    (lambda s: (s.kind == "IN" and s.follows_value) or (s.kind, s.compared) == ("COMMA", "=="), _ONE_OF),
     (lambda s: s.kind == s.behind == "NOT", "twice `not` says nothing: delete both"),
     (lambda s: s.kind == "EQUAL" and "COLON" in s.accepted, "after the name stands `:`"),
     (lambda s: s.kind == "PLUS" and "EQUAL" in s.accepted, "write `name = name + …`"),
@@ -368,6 +384,7 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
         lambda s: s.kind in ("DOT", "LPAR") and s.accepted >= {"AT_MOST", "NAME"},
         "an objective names a quantile and a metric: `slo p999 latency <= 8 s`",
     ),
+    (lambda s: s.behind == "SLO", OBJECTIVE),
     (lambda s: s.kind == "NUMBER" and s.token.text.startswith("-") and s.follows_value, "there is no arithmetic"),
     (lambda s: s.kind == "NUMBER" and s.accepted >= {"LBRACE", "TILDE"}, "an expected share stands behind `~`"),
     (
@@ -375,6 +392,7 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
         "an expected share stands behind the whole test: `a and b ~ 0.3`",
     ),
     (lambda s: s.kind == "NUMBER" and "AT_MOST" in s.accepted and not s.follows_value, "put `<=` before the bound"),
+    (lambda s: (s.kind, s.after) == ("LSQB", "TEXT") and s.follows_value, "a record's parts are fields: `name.part`"),
     (
         lambda s: (s.kind == "LSQB" and s.follows_value) or (s.kind, s.behind) == ("NUMBER", "DOT"),
         "there are no indices; `take(list, 1)` gives the first item",
@@ -389,11 +407,11 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
         lambda s: s.kind == "VBAR" and s.follows_value,
         "give what one call makes to the next: `second(first(x))`, or bind it to a name",
     ),
-    (lambda s: s.kind == "COMMA" and s.behind == "TEXT" and "AND" not in s.accepted, _TYPES),
     (
         lambda s: s.kind == "COMMA" and s.accepted <= {"_NL", "RBRACE", "RPAR"} and s.declares == "PIPELINE",
         "several values are a list, `[value, …]`, or a record, `(name: value, …)`",
     ),
+    (lambda s: s.kind == "COMMA" and s.behind == "TEXT" and "AND" not in s.accepted, _TYPES),
     (lambda s: s.kind in ("VBAR", "OR") and s.behind in ("NAME", "TEXT", "RSQB", "RPAR"), _TYPES),
     (lambda s: s.behind == "VBAR", _TYPES),
     (lambda s: s.kind == "LBRACE" and ("CLASS" in s.accepted or s.declares == "TYPE"), "a record stands in `( )`"),
@@ -415,7 +433,7 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     ),
     (
         lambda s: s.kind == "NAME" and s.after != "NUMBER" and "PEAK" in s.accepted,
-        "a rate counts the requests of a second: `2 rps`",
+        RATE,
     ),
     (lambda s: s.kind in _BEGIN_A_VALUE and "COLON" in s.accepted and s.gives_a_name, "put `:` between the two"),
     (lambda s: s.kind in _BEGIN_A_VALUE and "COMMA" in s.accepted, "put `,` between the two"),
