@@ -24,12 +24,12 @@ from harmonia_compiler.flow.expand import Expanded, Several
 from harmonia_compiler.flow.functions import Functions, Word
 from harmonia_compiler.flow.graph import Written
 from harmonia_compiler.flow.labels import SaidOfLabels
-from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes, TooManyError
+from harmonia_compiler.flow.outcomes import TRUE, Outcomes, TooManyError
 from harmonia_compiler.flow.questions import Place, Questions, place_of
 from harmonia_compiler.flow.reached import Fact
 from harmonia_compiler.flow.said import Said, Statement
 from harmonia_compiler.flow.shares import Part, Row
-from harmonia_compiler.flow.taken import Taken, TooLargeError
+from harmonia_compiler.flow.taken import APART, Taken, TooLargeError
 from harmonia_compiler.flow.together import MOST_BALANCED, Together
 
 #: A share that is missed by more is worth to be told.
@@ -43,20 +43,32 @@ _NEAREST = 32
 
 
 class Missed(NamedTuple):
-    """A share that is `said` at a place and that comes to another one, by what else is said."""
+    """A share that is `said` at a place and that comes to another one, by what else is said.
+
+    It is missed `by` that part of the requests that it is of.
+    """
 
     at: Span
     said: float
     found: float
+    by: float
+
+    @property
+    def matters(self) -> bool:
+        """Whether it is missed by so much that it is worth to be told."""
+        return self.by > _MATTERS
 
 
 class Conditions:
     """The function of outcomes that each condition is, once what is said of all of them is taken.
 
-    `limit` is how large a function may become.
+    `limit` is how large a function may become. What is said of arms behind silent ones is to hold `as_written`, or
+    else by what is guessed of those.
     """
 
-    def __init__(self, expanded: Expanded, questions: Questions, outcomes: Outcomes, limit: int) -> None:
+    def __init__(
+        self, expanded: Expanded, questions: Questions, outcomes: Outcomes, limit: int, *, as_written: bool = False
+    ) -> None:
         self._nodes = expanded.flow.nodes
         self._questions = questions
         # Whether outcomes have other shares than the table.
@@ -67,7 +79,7 @@ class Conditions:
         self._statements = [*_once([*classes, *self._said.all])]
         self._said.of_labels[:0] = _of_labels(classes, questions)
         self._functions = Functions(expanded, questions, outcomes, self._said, self._statements, limit)
-        self._taken = Taken(self._statements, self._functions, questions)
+        self._taken = Taken(self._statements, self._functions, questions, as_written=as_written)
         # Values of which the table has not all that is said.
         self._mixed = {place_of(one.asked) for one in self._statements if one.is_mixed}
         # At first where the table shows it, which is cheaper than to find all functions.
@@ -191,20 +203,19 @@ class Conditions:
         of_each: dict[Written, list[tuple[float, float, float]]] = {}
         try:
             for one in told if len({one.at for one in told}) <= MOST_BALANCED else ():
-                node = None if one.select is None else self._nodes[one.select]
-                if node is not None and node.written is not None and isinstance(node.operation, Select):
-                    reached, held, share = self._taken.equation(one)
-                    if self._questions.plain(Asked(node.operation.condition))[1]:
-                        held, share = self._functions.outcomes.choose(held, FALSE, reached), 1.0 - share
+                written = None if one.select is None else self._nodes[one.select].written
+                if written is not None:
+                    reached, held, share = self._taken.equation(one, as_written=True)
                     all_, taken = map(self._functions.outcomes.probability, (reached, held))
-                    of_each.setdefault(node.written, []).append((all_, share * all_, taken))
+                    of_each.setdefault(written, []).append((all_, share * all_, taken))
         except TooManyError:
             return ()
         found = list[Missed]()
         for written, parts in of_each.items():
             all_, due, taken = map(sum, zip(*parts, strict=True))
-            if abs(taken - due) > _MATTERS * all_:
-                found.append(Missed(written.at, written.share, written.share * taken / due if due else taken / all_))
+            if abs(taken - due) > APART * all_:
+                comes_to = written.share * taken / due if due else taken / all_
+                found.append(Missed(written.at, written.share, comes_to, abs(taken - due) / all_))
         return tuple(sorted(found, key=lambda one: (one.at.source.name, one.at.start)))
 
     def likely(self) -> dict[Place, Mapping[Test, float]]:

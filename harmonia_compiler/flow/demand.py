@@ -181,7 +181,7 @@ def demand(
         late,
         likely.likely,
         likely.taken,
-        likely.missed,
+        tuple(one for one in likely.missed if one.matters),
     )
     sent = _calls(found, application, kinds, in_pieces)
     calls = _ordered(bridged(graph, sorted({*graph} - {*sent})), sent)

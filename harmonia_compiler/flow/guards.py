@@ -95,14 +95,22 @@ class Bounds:
         self._ways, self._alone = [(True, all_), (False, few)], alone
 
     def found(
-        self, expanded: Expanded, questions: Questions, items: Sequence[float], limit: int, told_apart: Collection[int]
+        self,
+        expanded: Expanded,
+        questions: Questions,
+        items: Sequence[float],
+        limit: int,
+        told_apart: Collection[int],
+        *,
+        as_written: bool = False,
     ) -> Guards:
         """The guards' probabilities, by diagrams of at most `limit` nodes."""
         while self._ways:
             is_exact, steps = self._ways[0]
             looked_into = questions if is_exact else questions.of_few
             try:
-                return _Joint(expanded, looked_into, items, limit, steps).found(told_apart, exact=is_exact)
+                joint = _Joint(expanded, looked_into, items, limit, steps, as_written=as_written)
+                return joint.found(told_apart, exact=is_exact)
             except (TooManyError, SpentError):
                 del self._ways[0]
         return _estimate(expanded, questions.of_few, items, self._alone)
@@ -132,6 +140,9 @@ def guards(
         found = bounds.found(heard, questions, items, limit, told_apart)
         if not is_exact:
             break
+    if found.missed and found.arms:
+        # What is guessed of silent arms leaves no room for what is written of those behind them.
+        found = bounds.found(heard, questions, items, limit, told_apart, as_written=True)
     return found
 
 
@@ -144,13 +155,20 @@ class _Joint:
     """Guards as functions of the same outcomes."""
 
     def __init__(
-        self, expanded: Expanded, questions: Questions, items: Sequence[float], limit: int, steps: Steps
+        self,
+        expanded: Expanded,
+        questions: Questions,
+        items: Sequence[float],
+        limit: int,
+        steps: Steps,
+        *,
+        as_written: bool,
     ) -> None:
         self._expanded = expanded
         self._items = items
         self._outcomes = Outcomes(limit, steps)
         self._questions = questions
-        self._conditions = Conditions(expanded, questions, self._outcomes, limit)
+        self._conditions = Conditions(expanded, questions, self._outcomes, limit, as_written=as_written)
         self._wanted = [FALSE] * len(expanded.flow.nodes)
         # For each node, when it is demanded from where, by the scope of what demands it.
         self._demands: list[dict[int, int]] = [{} for _ in expanded.flow.nodes]

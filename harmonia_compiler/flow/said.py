@@ -36,12 +36,20 @@ class Saying(NamedTuple):
     before: tuple[Step, ...] = ()
 
 
+class OfBranch(NamedTuple):
+    """What is written of an arm behind silent ones: a share of the requests that are `around` its branch takes it."""
+
+    around: tuple[Step, ...]
+    share: float
+
+
 class Statement(NamedTuple):
     """What a branch says `at` a place of those requests of which all that is `reached` is so, the outermost first.
 
     It is of a test of a value or, where it `is_made`, of a condition that is made of others: that of the choice at
-    `select`. What it says of the value alone is the `saying`. Where it `is_mixed`, that is not all, since tests of the
-    value and of others tell its requests together; and where it is not `is_told`, more is so of them than is known.
+    `select`, or of its negation. What it says of the value alone is the `saying`. Where it `is_mixed`, that is not all,
+    since tests of the value and of others tell its requests together; and where it is not `is_told`, more is so of them
+    than is known. Behind silent arms the saying rests on what is guessed of these: what is written is `of_branch`.
     """
 
     asked: Asked
@@ -52,6 +60,8 @@ class Statement(NamedTuple):
     is_made: bool = False
     is_mixed: bool = False
     is_told: bool = True
+    is_negated: bool = False
+    of_branch: OfBranch | None = None
 
 
 class _Choice(NamedTuple):
@@ -134,7 +144,7 @@ class Said:
                 reached, is_all = self._nearest(position), False
             if is_made:
                 saying = Saying(asked.test, share)
-                self.all.append(Statement(asked, saying, self._at(position), reached, position, is_made=True))
+                self._say(Statement(asked, saying, self._at(position), reached, position, is_made=True))
                 if is_all:
                     self._hear_labels(position, reached)
             else:
@@ -218,9 +228,7 @@ class Said:
         is_mixed = is_all and self._mixes(reached, choice.value)
         saying = Saying(choice.asked.test, choice.share, before)
         told = reached if is_all else before
-        self.all.append(
-            Statement(choice.asked, saying, self._at(select), told, select, is_mixed=is_mixed, is_told=is_told)
-        )
+        self._say(Statement(choice.asked, saying, self._at(select), told, select, is_mixed=is_mixed, is_told=is_told))
         if not is_mixed:
             self._hear_labels(select, before)
 
@@ -260,6 +268,14 @@ class Said:
                 asked, is_negated = self._plain(Asked(test))
                 yield Fact(asked, holds=is_negated, share=EVEN)
             copy = self._copies_around[copy]
+
+    def _say(self, one: Statement) -> None:
+        """Take what is said at a choice, with what is written of it."""
+        assert one.select is not None
+        arm, of_branch = self._nodes[one.select].arm, None
+        if arm is not None and one.select in self.arms:
+            of_branch = OfBranch(self.arms[one.select][0], arm.fixed)
+        self.all.append(one._replace(is_negated=self._asks(one.select).is_negated, of_branch=of_branch))
 
     def _at(self, select: int) -> Span | None:
         """Where the share of a choice stands."""

@@ -10,11 +10,12 @@ from harmonia_compiler.flow.balance import Equation
 from harmonia_compiler.flow.functions import Functions, Word
 from harmonia_compiler.flow.outcomes import TRUE, Mark
 from harmonia_compiler.flow.questions import Place, Questions, place_of
+from harmonia_compiler.flow.reached import questions_of
 from harmonia_compiler.flow.said import Statement
 from harmonia_compiler.flow.shares import Row
 
 #: A share that is not met by so much is not met.
-_APART = 1e-7
+APART = 1e-7
 
 #: So large the functions of values may become that are told apart; beyond, fewer are.
 _MOST_NODES = 10_000
@@ -25,14 +26,20 @@ class TooLargeError(Exception):
 
 
 class Taken:
-    """Statements, and the functions that they are taken into."""
+    """Statements, and the functions that they are taken into.
 
-    def __init__(self, statements: Sequence[Statement], functions: Functions, questions: Questions) -> None:
+    What is said of arms behind silent ones is to hold `as_written`, or else by what is guessed of those.
+    """
+
+    def __init__(
+        self, statements: Sequence[Statement], functions: Functions, questions: Questions, *, as_written: bool
+    ) -> None:
         self.statements = statements
         #: Those of which it is known of whom they are.
         self.told = [one for one in statements if one.is_told]
         self._functions = functions
         self._questions = questions
+        self._as_written = as_written
 
     def anew(
         self,
@@ -52,15 +59,29 @@ class Taken:
         """What is told and not so. Raises TooManyError."""
         return [one for one in self.told if self.is_missed(one)]
 
-    def equation(self, one: Statement) -> Equation:
-        """Of which requests a statement is, when it holds of them, and how often it is to. Raises TooManyError."""
-        reached = self._functions.where(one.reached, TRUE)
-        return Equation(reached, self._functions.outcomes.both(reached, self._held(one, reached)), one.saying.share)
+    def equation(self, one: Statement, *, as_written: bool = False) -> Equation:
+        """Of which requests a statement is, when it holds of them, and how often it is to. Raises TooManyError.
+
+        By what is guessed of silent arms before it or, `as_written`, of the requests that reach its branch.
+        """
+        reached, outcomes = self._functions.where(one.reached, TRUE), self._functions.outcomes
+        held, share = self._held(one, reached), one.saying.share
+        if one.is_negated:
+            held, share = outcomes.negate(held), 1.0 - share
+        held = outcomes.both(reached, held)
+        if one.of_branch is None or not (as_written or self._as_written):
+            return Equation(reached, held, share)
+        return Equation(self._functions.where(one.of_branch.around, TRUE), held, one.of_branch.share)
+
+    def about(self, one: Statement) -> set[Asked]:
+        """What a statement says something of: as it is written, of the tests of the silent arms before it as well."""
+        told = one.of_branch.around if self._as_written and one.of_branch is not None else one.reached
+        return {one.asked, *questions_of([step for step in one.reached if step not in told])}
 
     def is_missed(self, one: Statement) -> bool:
         """Whether a share is not of the requests that it is said of."""
         likely, (reached, held, share) = self._functions.outcomes.probability, self.equation(one)
-        return abs(likely(held) - share * likely(reached)) > _APART
+        return abs(likely(held) - share * likely(reached)) > APART
 
     def say(self) -> None:
         """Take what is said of values that are told apart and of conditions that are made, each in its turn.

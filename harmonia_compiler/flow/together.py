@@ -95,7 +95,9 @@ class Together:
 
     def _said_rows(self) -> set[Row]:
         """What the table has of values of which something is told. Others stay as they are: else none might come by."""
-        return {row for one in self._taken.told for row in self._questions.rows(one.asked)}
+        return {
+            row for one in self._taken.told for asked in self._taken.about(one) for row in self._questions.rows(asked)
+        }
 
     def _rows(self, one: Statement) -> set[Row]:
         """What the table has of the values that a statement and the requests that it is of rest on."""
