@@ -11,6 +11,7 @@ from harmonia_compiler.check.faults import report_faults
 from harmonia_compiler.check.made import Made
 from harmonia_compiler.check.nodes import MOST_COPIED
 from harmonia_compiler.check.program import Declared
+from harmonia_compiler.check.prompts import warn_of_inserted
 from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.settings import SettingReader
 from harmonia_compiler.check.types import shown_apart
@@ -264,7 +265,14 @@ def _call_component(
         return None
     positions, arguments = given
     settings: dict[str, Any] = {}
-    reader = SettingReader(values.context, values.unit, lambda name: scope.find(name) is not None)
+
+    def is_bound(word: str) -> bool:
+        return scope.find(word) is not None
+
+    def may_be_meant(word: str) -> bool:
+        return word in positions or is_bound(word)
+
+    reader = SettingReader(values.context, values.unit, is_bound)
     for name, argument in arguments.items():
         setting = known[name]
         if setting.scope != "call":
@@ -274,6 +282,8 @@ def _call_component(
         value = reader.value(setting, argument.value)
         if value is not None:
             settings[name] = value
+        if isinstance(value, str):
+            warn_of_inserted(value, may_be_meant, argument.value.span, values.findings)
     if settings:
         places = made.places | {name: argument.value.span for name, argument in arguments.items() if name in settings}
         report_faults(made.kind, made.given | settings, places, values.findings, among=settings, at_least_one=True)

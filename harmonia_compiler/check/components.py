@@ -14,9 +14,9 @@ from harmonia_compiler.check.made import MOST_PORTS, OWN_REPLICAS, Made
 from harmonia_compiler.check.modules import Modules, Untold
 from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.program import Context, Declared, Unit, not_a
-from harmonia_compiler.check.prompts import Template
+from harmonia_compiler.check.prompts import Template, warn_of_inserted
 from harmonia_compiler.check.settings import ComponentName, SettingReader
-from harmonia_compiler.check.soundness import check_prompts, check_settings, check_size
+from harmonia_compiler.check.soundness import check_prompts, check_settings, check_size, warn_of_braces
 from harmonia_compiler.check.types import Shape, Types, shown, shown_apart
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.types import fits
@@ -116,11 +116,14 @@ class Components:
             if node.ports is not None and node.result is not None:
                 self.signature(declared, node.ports, node.result)
             return None
+        before = self.findings.mark()
         made = self._with_signature(self._with_settings(start, node), node)
         if made is not None:
             check_settings(made, self.findings)
             check_prompts(made, node, self.context)
             check_size(made, node, self.findings)
+            if not self.findings.failed_since(before):
+                warn_of_braces(made, node, self.findings)
         return made
 
     def _start(self, declared: Declared, base: tree.Name) -> Made | None:
@@ -302,6 +305,7 @@ class Components:
             message = f"`{declared.name}` has more than {MOST_PORTS} ports"
             help = "let one port take several of them as a record: `(name: type, …)`"
             self.findings.add("E0327", message, declared.node.name.span, help=help)
+        names = {node.name.text for node in nodes}
         for node in nodes:
             name = node.name.text
             if name in places:
@@ -315,9 +319,10 @@ class Components:
             if shape is None:
                 whole = False
             else:
-                ports[name] = Port(
-                    name, shape.type, shape.size, self._default(node, shape), shape.item_size, shape.inner
-                )
+                default = self._default(node, shape)
+                if isinstance(default, str) and node.default is not None:
+                    warn_of_inserted(default, names.__contains__, node.default.span, self.findings)
+                ports[name] = Port(name, shape.type, shape.size, default, shape.item_size, shape.inner)
         return tuple(ports.values()) if whole else None, self.types.sized(result, declared.unit)
 
     def _default(self, node: tree.Port, shape: Shape) -> Any:

@@ -1,7 +1,7 @@
 """Prompts: texts in which `{name}` stands for a port, and nothing else has a meaning."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import groupby
 
 import msgspec
@@ -67,9 +67,23 @@ def template(value: str, raw: str, span: Span, findings: Findings) -> Template:
     return Template(_merged(parts), tuple(inserts), inserted, frozenset(mentioned), misspelt)
 
 
-def inserted_by(text: str) -> list[str]:
-    """The names that a text would insert, were it a prompt."""
-    return list(dict.fromkeys(found["port"] for found in _PLACE.finditer(text) if found["port"]))
+def warn_of_inserted(
+    text: str, is_known: Callable[[str], bool], span: Span, findings: Findings, *, is_value: bool = False
+) -> None:
+    """Warn of a text that is no prompt, and would insert a known name if it were one.
+
+    Where it is a value of a pipeline, the name may stand in its place.
+    """
+    names = (found["port"] for found in _PLACE.finditer(text) if found["port"])
+    name = next((name for name in names if is_known(name)), None)
+    if name is None:
+        return
+    help = f"this text is the same for every call: leave `{{{name}}}` out, and give `{name}` to a port of a component"
+    if is_value:
+        is_all = text.strip() == f"{{{name}}}"
+        help = f"write `{name}`" if is_all else "write it as the prompt of a component, and call that"
+    message = f"`{{{name}}}` stays as it is written: only a prompt takes in what a name holds"
+    findings.add("W0205", message, span, help=help)
 
 
 def can_insert(name: str) -> bool:

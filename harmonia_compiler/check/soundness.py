@@ -3,7 +3,7 @@
 from harmonia_compiler.check.faults import report_faults
 from harmonia_compiler.check.made import Made
 from harmonia_compiler.check.program import Context
-from harmonia_compiler.check.prompts import can_insert
+from harmonia_compiler.check.prompts import can_insert, warn_of_inserted
 from harmonia_compiler.contract.types import ListOf, Message, Text
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.numbers import plain
@@ -16,6 +16,15 @@ def check_settings(made: Made, findings: Findings) -> None:
     known = (*made.kind.settings, *COMMON_SETTINGS)
     among = {setting.name for setting in known if setting.scope != "call" or made.ports is not None}
     report_faults(made.kind, made.given, made.places, findings, among=among)
+
+
+def warn_of_braces(made: Made, node: tree.Component, findings: Findings) -> None:
+    """Texts of this component's own settings, which are no prompts, that seem to insert one of its ports."""
+    ports = {port.name for port in made.ports or ()}
+    own = {argument.value.span for argument in node.settings}
+    for name, value in made.given.items():
+        if isinstance(value, str) and made.places[name] in own:
+            warn_of_inserted(value, ports.__contains__, made.places[name], findings)
 
 
 def check_prompts(made: Made, node: tree.Component, context: Context) -> None:

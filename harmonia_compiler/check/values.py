@@ -9,7 +9,7 @@ from harmonia_compiler.check.conditions import read_condition
 from harmonia_compiler.check.narrowing import may_narrow
 from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.check.program import Context, Declared, Unit
-from harmonia_compiler.check.prompts import inserted_by
+from harmonia_compiler.check.prompts import warn_of_inserted
 from harmonia_compiler.check.regions import Limit, read_each, read_guarded
 from harmonia_compiler.check.scope import Binding, Scope, Value
 from harmonia_compiler.check.types import is_too_large, report_too_large, shown, shown_apart
@@ -114,12 +114,10 @@ class Values:
         return None
 
     def _text(self, given: tree.Text, scope: Scope) -> Value:
-        name = next((name for name in inserted_by(given.value) if scope.find(name) is not None), None)
-        if name is not None:
-            is_all = given.value.strip() == f"{{{name}}}"
-            help = f"write `{name}`" if is_all else "write it as the prompt of a component, and call that"
-            message = f"`{{{name}}}` stays as it is written: only a prompt takes in what a name holds"
-            self.findings.add("W0205", message, given.span, help=help)
+        def is_bound(name: str) -> bool:
+            return scope.find(name) is not None
+
+        warn_of_inserted(given.value, is_bound, given.span, self.findings, is_value=True)
         return self._constant(given.value, Labels((given.value,)), given.span)
 
     def _literal(self, given: tree.Expression) -> Value | None:
