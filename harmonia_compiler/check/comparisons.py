@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from harmonia_compiler.check.meant import with_each
 from harmonia_compiler.check.program import Context
 from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.types import shown
@@ -37,6 +38,9 @@ def comparable(values: "Values", given: tree.Comparison, one: Value, other: Valu
         if isinstance(left, ListOf) and right in (ListOf(None), Number()):
             number = values.source(given.right) if isinstance(right, Number) else "0"
             help = f"compare how many it holds: `count({values.source(given.left)}) {given.operator} {number}`"
+        if isinstance(literal, tree.ListValue) and literal.items and not ordered and isinstance(left, Labels | Number):
+            texts = [item for item in map(tree.bare, literal.items) if isinstance(item, tree.Text | tree.Amount)]
+            help = with_each(values, given, left, texts) if len(texts) == len(literal.items) else help
         values.findings.add("E0309", message, given.span, help=help)
         return False
     return True
@@ -61,8 +65,13 @@ def report_free_text(given: tree.Expression, context: Context, help: str = "") -
     context.findings.add("E0307", "a branch cannot depend on free text", given.span, help=help)
 
 
-def report_apart(given: tree.Comparison, left: Type, right: Type, scope: Scope, context: Context) -> bool:
-    """Report labels that have none in common. It is known all the same what the comparison gives: a bool."""
+def report_apart(
+    given: tree.Comparison, left: Type, right: Type, scope: Scope, context: Context, instead: str = ""
+) -> bool:
+    """Report labels that have none in common. It is known all the same what the comparison gives: a bool.
+
+    Where the tests before have taken a label, it may be known what to do `instead` of asking for it.
+    """
     if not isinstance(left, Labels) or not isinstance(right, Labels) or set(left.labels) & set(right.labels):
         return False
     one, other = tree.bare(given.left), tree.bare(given.right)
@@ -73,7 +82,8 @@ def report_apart(given: tree.Comparison, left: Type, right: Type, scope: Scope, 
         near = None if taken or gone else context.nearest(literal.value, others.labels)
         help = f"did you mean {quoted(near)}?" if near else "compare with one of its labels"
         help = f"what `{name}` was before it was bound anew is gone: bind a name of its own for it" if gone else help
-        help = "the tests before have taken it: delete this one, or compare with another label" if taken else help
+        delete = "the tests before have taken it: delete this one, or compare with another label"
+        help = instead or delete if taken else help
         message = f"{quoted(literal.value)} is not in `{shown(others)}`"
         binding = scope.find(name) if gone and not taken else None
         notes = tuple(Note(each.span, "bound anew here") for each in binding.variables[:1]) if binding else ()

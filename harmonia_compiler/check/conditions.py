@@ -3,10 +3,22 @@
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from msgspec.structs import replace
 
 from harmonia_compiler.check.comparisons import NO_TEST, comparable, report_apart, report_free_text
+from harmonia_compiler.check.meant import (
+    ALWAYS_ONE,
+    NEVER_BOTH,
+    AskedFor,
+    Compared,
+    asked_for,
+    compare_each,
+    fitting,
+    last_compared,
+    literal_in,
+    test_with,
+    with_each,
+)
 from harmonia_compiler.check.narrowing import is_impossible, may_narrow, narrow
 from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.types import shown
@@ -42,13 +54,18 @@ _VALUES = (
 )
 
 
-def read_condition(values: "Values", given: tree.Expression, scope: Scope, share: float) -> Value | None:
-    """A condition, which must be a bool. `share` is how often it is expected to hold."""
+def read_condition(
+    values: "Values", given: tree.Expression, scope: Scope, share: float, taken: str = ""
+) -> Value | None:
+    """A condition, which must be a bool. `share` is how often it is expected to hold.
+
+    Where it compares with a label that is `taken` before, that is what to do.
+    """
     match given:
         case tree.Group(value=inner):
-            return values.truth(inner, scope, share)
+            return values.truth(inner, scope, share, taken)
         case tree.Negation(operand=operand):
-            value = values.truth(operand, scope, 1 - share)
+            value = values.truth(operand, scope, 1 - share, taken)
             return value and Value(values.nodes.add(Not(value.position), Bool(), given.span), Bool())
         case tree.Conjunction(operands=operands):
             return _chain(values, given.span, operands, scope, share ** (1 / len(operands)), is_and=True)
@@ -56,7 +73,7 @@ def read_condition(values: "Values", given: tree.Expression, scope: Scope, share
             each = 1 - (1 - share) ** (1 / len(operands))
             return _chain(values, given.span, operands, scope, each, is_and=False)
         case tree.Comparison():
-            return _comparison(values, given, scope)
+            return _comparison(values, given, scope, taken)
     value = values.value(given, scope)
     if value is not None and not isinstance(value.type, Bool):
         _report_value(values, given, value)
@@ -90,10 +107,11 @@ def _chain(
 ) -> Value | None:
     """`and` and `or`: the next operand is asked only where those before have not decided, and so have left labels."""
     no_tests: list[tuple[tree.Expression, Value]] = []
+    asked: dict[str, AskedFor] = {}
 
     def read(operand: tree.Expression, scope: Scope) -> Value | None:
         if not isinstance(tree.bare(operand), _VALUES):
-            return values.truth(operand, scope, each)
+            return _operand(values, operand, scope, each, asked, is_and=is_and)
         value = values.value(operand, scope)
         if value is None or isinstance(value.type, Bool):
             return value
@@ -103,7 +121,7 @@ def _chain(
     found = [read(operands[0], scope)]
     first = values.nodes.effect
     known: dict[str, Type] = {}
-    compared: _Compared | None = None
+    compared: Compared | None = None
     for at, (before, operand) in enumerate(pairwise(operands), 1):
         holds, fails = narrow(before, Scope(scope, narrowed=dict(known)))
         known |= holds if is_and else fails
@@ -112,11 +130,9 @@ def _chain(
             what = "nothing reaches this test"
             report_unreached(values, operand, *operands[at:], scope=scope, what=what, help=help)
             break
-        compared = _last_compared(before) or compared
-        if compared is not None and (literal := _literal(operand)) is not None:
-            of = Labels((literal.value,)) if isinstance(literal, tree.Text) else Number()
-            test = _test_with(values, compared, literal, operand, is_and=is_and)
-            _report_no_bool(values, literal, of, f"compare with each: `{test}`")
+        compared = last_compared(before) or compared
+        if compared is not None and (literal := literal_in(operand)) is not None:
+            _report_literal(values, compared, literal, operand, scope, is_and=is_and)
             found.append(None)
             continue
         effect, among = values.nodes.effect, values.nodes.among
@@ -137,6 +153,23 @@ def _chain(
     if values.nodes.effect != first:
         values.nodes.reached(first, result, Bool(), span)
     return Value(result, Bool())
+
+
+def _operand(
+    values: "Values", given: tree.Expression, scope: Scope, share: float, asked: dict[str, AskedFor], *, is_and: bool
+) -> Value | None:
+    """A test beside others, by which names and fields are `asked` for literals; two that exclude each other decide."""
+    this = asked_for(given, is_and=is_and)
+    other = None if this is None else asked.get(this.name)
+    is_decided = this is not None and other is not None and this.literal != other.literal
+    help, mark = NEVER_BOTH if is_and else ALWAYS_ONE, values.findings.mark()
+    value = values.truth(given, scope, share, help if is_decided else "")
+    if this is not None and not values.findings.failed_since(mark):
+        if other is not None and is_decided:
+            message = "this test never holds" if is_and else "this test always holds"
+            values.findings.add("W0405", message, other.span.to(given.span), help=help)
+        asked.setdefault(this.name, this)
+    return value
 
 
 def _decided(values: "Values", span: Span, truths: list[int], share: float, *, is_and: bool) -> int:
@@ -161,81 +194,52 @@ def _report_alternatives(values: "Values", operands: tuple[tree.Expression, ...]
     values.findings.add("E0306", message, operands[0].span, help=help)
 
 
-class _Compared(msgspec.Struct, frozen=True):
-    """A comparison, and whether a `not` turns it around."""
-
-    test: tree.Comparison
-    turned: bool
-
-
-def _last_compared(given: tree.Expression) -> _Compared | None:
-    """The comparison that an operand ends with."""
-    match given:
-        case tree.Group(value=inner):
-            return _last_compared(inner)
-        case tree.Negation(operand=inner):
-            found = _last_compared(inner)
-            return found and replace(found, turned=not found.turned)
-        case tree.Conjunction(operands=operands) | tree.Disjunction(operands=operands):
-            return _last_compared(operands[-1])
-        case tree.Comparison():
-            return _Compared(given, turned=False)
-    return None
+def _report_literal(
+    values: "Values",
+    before: Compared,
+    literal: tree.Text | tree.Amount,
+    operand: tree.Expression,
+    scope: Scope,
+    *,
+    is_and: bool,
+) -> None:
+    """Report a literal alone behind a comparison, unless that could not be read itself."""
+    compared = values.value(before.of, scope)
+    if compared is None or not isinstance(compared.type, Bool | Labels | Number):
+        return
+    of = Labels((literal.value,)) if isinstance(literal, tree.Text) else Number()
+    others = () if before.literal is None else (before.literal,)
+    meant = fitting(values, compared.type, literal, *others)
+    test = test_with(values, before, meant, literal, operand, is_and=is_and)
+    _report_no_bool(values, literal, of, compare_each(values, compared.type, test, literal))
 
 
-def _literal(given: tree.Expression) -> tree.Text | tree.Amount | None:
-    """The text or number that stands where a test is wanted, perhaps behind `not`."""
-    while isinstance(given, tree.Group | tree.Negation):
-        given = given.value if isinstance(given, tree.Group) else given.operand
-    if isinstance(given, tree.Text) or (isinstance(given, tree.Amount) and given.unit is None):
-        return given
-    return None
-
-
-def _test_with(
-    values: "Values", before: _Compared, literal: tree.Text | tree.Amount, operand: tree.Expression, *, is_and: bool
-) -> str:
-    """The test that was meant by a literal alone: the one before it with this literal.
-
-    Both of them where `or` stands between them though neither is meant.
-    """
-    left, operator, right = values.source(before.test.left), before.test.operator, values.source(literal)
-    if isinstance(tree.bare(before.test.left), tree.Text | tree.Amount):
-        left, right = right, values.source(before.test.right)
-    if tree.bare(operand) is not literal:
-        # The `not` before it stays.
-        return f"{left} {'==' if operator == '!=' else operator} {right}"
-    turned = "not " if before.turned else ""
-    test = f"{turned}{left} {operator} {right}"
-    is_none = operator == ("==" if before.turned else "!=")
-    return f"{turned}{values.source(before.test)} and {test}" if is_none and not is_and else test
-
-
-def _comparison(values: "Values", given: tree.Comparison, scope: Scope) -> Value | None:
+def _comparison(values: "Values", given: tree.Comparison, scope: Scope, taken: str = "") -> Value | None:
     left = values.value(given.left, scope)
-    right = None if _has_several(values, given) else values.value(given.right, scope)
+    right = None if _has_several(values, given, left, scope) else values.value(given.right, scope)
     if left is None or right is None:
         return None
     if not comparable(values, given, left, right):
         return None
-    if report_apart(given, left.type, right.type, scope, values.context) and may_narrow(given, scope):
+    if report_apart(given, left.type, right.type, scope, values.context, taken) and may_narrow(given, scope):
         values.refused_test = True
     operator: Any = given.operator
     return Value(values.nodes.add(Compare(operator, left.position, right.position), Bool(), given.span), Bool())
 
 
-def _has_several(values: "Values", given: tree.Comparison) -> bool:
-    """Whether a value is compared with one of several literals at once, which is reported."""
+def _has_several(values: "Values", given: tree.Comparison, left: Value | None, scope: Scope) -> bool:
+    """Whether a value is compared with one of several literals at once, which is reported unless it is unknown."""
     among = tree.bare(given.right)
-    if not isinstance(among, tree.Disjunction) or given.operator not in ("==", "!="):
+    if not isinstance(among, tree.Conjunction | tree.Disjunction) or given.operator not in ("==", "!="):
         return False
-    literals = [each for each in map(_literal, among.operands) if each is not None]
+    literals = [each for each in map(literal_in, among.operands) if each is not None]
     if len(literals) < len(among.operands):
         return False
-    left, between = values.source(given.left), " or " if given.operator == "==" else " and "
-    tests = between.join(f"{left} {given.operator} {values.source(each)}" for each in literals)
-    of = Labels((literals[0].value,)) if isinstance(literals[0], tree.Text) else Number()
-    _report_no_bool(values, literals[0], of, f"compare with each: `({tests})`")
+    first = values.value(literals[0], scope)
+    if left is not None and first is not None and isinstance(left.type, Labels | Number):
+        _report_no_bool(values, literals[0], first.type, with_each(values, given, left.type, literals))
+    elif left is not None and first is not None:
+        comparable(values, given, left, first)
     return True
 
 

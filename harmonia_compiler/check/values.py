@@ -253,9 +253,12 @@ class Values:
             result = Value(self.nodes.add(Concat(result.position, value.position), of, given.span), of)
         return result
 
-    def truth(self, given: tree.Expression, scope: Scope, share: float = EVEN) -> Value | None:
-        """A condition, which must be a bool. `share` is how often it is expected to hold."""
-        value = read_condition(self, given, scope, share)
+    def truth(self, given: tree.Expression, scope: Scope, share: float = EVEN, taken: str = "") -> Value | None:
+        """A condition, which must be a bool. `share` is how often it is expected to hold.
+
+        Where it compares with a label that is `taken` before, that is what to do.
+        """
+        value = read_condition(self, given, scope, share, taken)
         self.refused_test = self.refused_test or (value is None and may_narrow(given, scope))
         return value
 

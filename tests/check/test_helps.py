@@ -98,6 +98,82 @@ HELPS = {
         'k = kind(q)\nif ok(q) and ("none" == k) or "one" { return q }\nreturn q',
         'compare with each: `"one" == k`',
     ),
+    "a label alone beside another, of which it is both": (
+        'k = kind(q)\nif k == "none" and "one" { return q }\nreturn q',
+        'compare with each: `(k == "none" or k == "one")`',
+    ),
+    "a label alone that there is not": (
+        'k = kind(q)\nif k == "none" or "two" { return q }\nreturn q',
+        'compare with each: `k == "one"`; "two" is not in `"none" | "one" | "many"`',
+    ),
+    "a label alone with a slip": (
+        'k = kind(q)\nif not k != "none" or not "mani" { return q }\nreturn q',
+        'compare with each: `k == "many"`; "mani" is not in `"none" | "one" | "many"`',
+    ),
+    "a label alone that an arm before has taken": (
+        'k = kind(q)\nif k == "none" { return q } elif k == "one" or "none" { return q }\nreturn q',
+        'compare with each: `k == "many"`; "none" is not in `"one" | "many"`',
+    ),
+    "a number alone beside a label": (
+        'if kind(q) == "none" or 1 { return q }\nreturn q',
+        'compare with each: `kind(q) == "one"`; 1 is not in `"none" | "one" | "many"`',
+    ),
+    "a label alone beside a number": (
+        'n = count(search(q))\nif n == 1 or "one" { return q }\nreturn q',
+        'compare with each: `n == 0`; "one" is no `number`',
+    ),
+    "a label alone beside a bool": (
+        'if ok(q) == true or "one" { return q }\nreturn q',
+        'compare with each: `ok(q) == true`; "one" is no `bool`',
+    ),
+    "a label alone beside free text": (
+        'if q == "none" or "one" { return q }\nreturn q',
+        'declare labels for it, such as `-> "yes" | "no"`, and compare with one of them',
+    ),
+    "several labels to compare free text with": (
+        'if q == ("none" or "one") { return q }\nreturn q',
+        'declare labels for it, such as `-> "yes" | "no"`, and compare with one of them',
+    ),
+    "several labels, all of which it is to be": (
+        'k = kind(q)\nif k == ("none" and "one") { return q }\nreturn q',
+        'compare with each: `(k == "none" or k == "one")`',
+    ),
+    "several labels of which there is not one": (
+        'k = kind(q)\nif k != ("none" or "two") { return q }\nreturn q',
+        'compare with each: `(k != "none" and k != "one")`; "two" is not in `"none" | "one" | "many"`',
+    ),
+    "a list of labels": (
+        'k = kind(q)\nif k == ["none", "one"] { return q }\nreturn q',
+        'compare with each: `(k == "none" or k == "one")`',
+    ),
+    "a list of numbers that it is not": (
+        "n = count(search(q))\nif n != [1, 2] { return q }\nreturn q",
+        "compare with each: `(n != 1 and n != 2)`",
+    ),
+    "a list of names": (
+        'k = kind(q)\nif k == ["none", q] { return q }\nreturn q',
+        "labels, numbers and bools can be compared with their like",
+    ),
+    "two labels at once": (
+        'k = kind(q)\nif ok(q) and k == "none" and not (k != "one") { return q }\nreturn q',
+        "it is never both: put `or` between the two, in `( )`",
+    ),
+    "not one of two labels": (
+        'k = kind(q)\nif k != "none" or ok(q) or "one" != k { return q }\nreturn q',
+        "one of the two always holds: put `and` between them",
+    ),
+    "not one of two labels of a field": (
+        'x = sort(q)\nif x.kind != "a" or x.kind != "b" { return q }\nreturn q',
+        "one of the two always holds: put `and` between them",
+    ),
+    "two numbers at once": (
+        "n = count(search(q))\nxs = each x in [q] where n == 1 and n == 2: x\nreturn q",
+        "it is never both: put `or` between the two, in `( )`",
+    ),
+    "a name in braces in a setting": (
+        "x = docs(q, filter: \"source == '{q}'\")\nreturn answer(q, x)",
+        "this text is the same for every call: leave `{q}` out, and give `q` to a port of a component",
+    ),
     "a number alone beside a comparison": (
         "if count(search(q)) == 3 or 4 { return q }\nreturn q",
         "compare with each: `count(search(q)) == 4`",
