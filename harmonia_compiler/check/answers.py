@@ -1,10 +1,14 @@
 """The answer of a pipeline with early returns: a select over the answers of its paths."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from harmonia_compiler.check.nodes import Nodes
-from harmonia_compiler.contract.types import Bool, Type
+from harmonia_compiler.contract.types import Bool, Labels, Type
 from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.flow.asked import Asked, implied, type_of
+from harmonia_compiler.flow.graph import Node
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -91,6 +95,21 @@ def chance(answer: Answer) -> float:
             for choice in choices:
                 left *= 1.0 - chance(choice)
             return 1.0 - left * (1.0 - chance(last))
+
+
+def takes_all(nodes: Sequence[Node], answer: Answer) -> bool:
+    """Whether the tests of the branch that a path goes on behind ask one value for every label that it can have.
+
+    Of a name this is known where the branch is read, and no path goes on.
+    """
+    choice = answer.choices[-1] if isinstance(answer, Steps) and answer.last is None else answer
+    denied: dict[Asked, set[str]] = {}
+    for arm in choice.arms if isinstance(choice, Choice) and choice.otherwise is None else ():
+        for asked, holds in implied(nodes, Asked(arm.condition), holds=False) if arm.condition >= 0 else ():
+            if isinstance(asked.test, str) and not holds:
+                denied.setdefault(msgspec.structs.replace(asked, test=None), set()).add(asked.test)
+    kinds = ((type_of(nodes, value), labels) for value, labels in denied.items())
+    return any(isinstance(of, Labels) and labels.issuperset(of.labels) for of, labels in kinds)
 
 
 def _each_as(answer: Answer, position: int) -> Answer:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from harmonia_compiler.check.answers import Answer, Choice, Steps, settle
+from harmonia_compiler.check.answers import Answer, Choice, Steps, settle, takes_all
 from harmonia_compiler.check.branching import read_branch
 from harmonia_compiler.check.classes import class_port
 from harmonia_compiler.check.clauses import Clauses, read_clauses
@@ -150,6 +150,8 @@ class _Pipeline:
         if goes_on and self.node.complete and not self.values.doubtful:
             end = Span(self.node.span.source, self.node.span.end - 1, self.node.span.end)
             help = f"end every path with `return` and a `{shown(self.result_type) if self.result_type else 'value'}`"
+            if takes_all(self.nodes.all, answer):
+                help = "bind the field to a name and test that: of names alone it is known that tests take every label"
             self.findings.add("E0401", f"`{self.declared.name}` can end without a `return`", end, help=help)
         if "ttft" in clauses.places and not self.parts.streams and self.node.complete:
             help = "write `return stream`, or bound the latency alone"

@@ -170,6 +170,18 @@ HELPS = {
         "n = count(search(q))\nxs = each x in [q] where n == 1 and n == 2: x\nreturn q",
         "it is never both: put `or` between the two, in `( )`",
     ),
+    "all labels of a field": (
+        'x = sort(q)\nif x.kind == "a" { return q } elif ok(q) { return q } elif x.kind == "b" { return q }',
+        "bind the field to a name and test that: of names alone it is known that tests take every label",
+    ),
+    "all labels of a field at once": (
+        'x = sort(q)\nif ok(q) { x = sort("") }\nif not (x.kind != "a" and x.kind != "b") { return q }',
+        "bind the field to a name and test that: of names alone it is known that tests take every label",
+    ),
+    "not all labels of a field": (
+        'x = sort(q)\nif x.kind == "a" { return q } elif sort("").kind == "b" { return q }',
+        "end every path with `return` and a `text`",
+    ),
     "a name in braces in a setting": (
         "x = docs(q, filter: \"source == '{q}'\")\nreturn answer(q, x)",
         "this text is the same for every call: leave `{q}` out, and give `q` to a port of a component",
