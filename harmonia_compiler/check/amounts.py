@@ -50,13 +50,7 @@ def amount(given: tree.Amount, wanted: Quantity, what: str, findings: Findings) 
             "E0504", f"{what} takes {wanted.noun}, with its unit", given.span, help=f"write `{_with(given, wanted)}`"
         )
     elif unit not in UNITS:
-        near = _near_unit(unit, wanted)
-        help = f"did you mean `{near}`?" if near else f"the units are {listed(sorted(UNITS), most=12)}"
-        if unit.lower() in _OF_OTHERS:
-            times, of = _OF_OTHERS[unit.lower()]
-            help = f"write `{about(given.value * times)} {of}`"
-        help = help if any(wanted.units) else f"delete it: {wanted.noun} has no unit"
-        findings.add("E0503", f"unknown unit `{unit}`", given.unit.span, help=help)
+        findings.add("E0503", f"unknown unit `{unit}`", given.unit.span, help=_known(given.value, unit, wanted))
     else:
         help = f"write it like this: `{wanted.example}`"
         findings.add("E0504", f"{what} takes {wanted.noun}, not `{unit}`", given.span, help=help)
@@ -76,13 +70,21 @@ _SPELLINGS = {
     "seconds": "s",
     "msec": "ms",
     "millis": "ms",
+    "millisecond": "ms",
+    "milliseconds": "ms",
     "m": "min",
     "mins": "min",
     "minute": "min",
     "minutes": "min",
+    "hr": "h",
+    "hrs": "h",
     "hour": "h",
     "hours": "h",
     "qps": "rps",
+    "req": "rps",
+    "reqs": "rps",
+    "request": "rps",
+    "requests": "rps",
     "gb": "GiB",
     "gib": "GiB",
     "g": "GiB",
@@ -95,18 +97,26 @@ _SPELLINGS = {
 }
 
 
-#: What people measure in that has no unit here, as so many of one that there is.
+#: What people measure in that has no unit here, as so many of one that there is, if only about.
 _OF_OTHERS = {
     "rpm": (1 / 60, "rps"),
     "rph": (1 / 3600, "rps"),
     "us": (1 / 1000, "ms"),
+    **dict.fromkeys(("word", "words"), (4 / 3, "tokens")),
+    **dict.fromkeys(("char", "chars", "character", "characters"), (1 / 4, "tokens")),
     **dict.fromkeys(("d", "day", "days"), (24, "h")),
     **dict.fromkeys(("t", "tb", "tib"), (1024, "GiB")),
 }
 
 
-def _near_unit(unit: str, wanted: Quantity) -> str | None:
+def _known(value: float, unit: str, wanted: Quantity) -> str:
+    """What to write for so many of an unknown unit."""
+    units = [known for known in wanted.units if known]
+    if not units:
+        return f"delete it: {wanted.noun} has no unit"
+    times, of = _OF_OTHERS.get(unit.lower(), (0, ""))
+    if of in units:
+        return f"write `{max(1, round(value * times)) if wanted is TOKENS else about(value * times)} {of}`"
     spelled = _SPELLINGS.get(unit.lower())
-    if spelled is not None:
-        return spelled
-    return nearest(unit, [known for known in wanted.units if known]) or nearest(unit, UNITS)
+    near = spelled if spelled in units else nearest(unit, units)
+    return f"did you mean `{near}`?" if near else f"{wanted.noun} is in {listed(units)}: `{wanted.example}`"

@@ -182,6 +182,11 @@ HELPS = {
         'x = sort(q)\nif x.kind == "a" { return q } elif sort("").kind == "b" { return q }',
         "end every path with `return` and a `text`",
     ),
+    "milliseconds": ("return f(q) within 800 milliseconds else q", "did you mean `ms`?"),
+    "requests": ("load 10 requests\nreturn q", "did you mean `rps`?"),
+    "words for a duration": ("return f(q) within 8 words else q", "a duration is in `ms`, `s`, `min`, `h`: `2 s`"),
+    "words for tokens": ("return model(q, max_tokens: 10 words)", "write `13 tokens`"),
+    "a letter for tokens": ("return model(q, max_tokens: 1 char)", "write `1 tokens`"),
     "a name in braces in a setting": (
         "x = docs(q, filter: \"source == '{q}'\")\nreturn answer(q, x)",
         "this text is the same for every call: leave `{q}` out, and give `q` to a port of a component",
