@@ -50,6 +50,7 @@ _PLACES = (
 _AFTER_A_VALUE = frozenset({"COMPARISON", "AT_MOST", "PLUS", "DOT", "AND", "OR", "TILDE", "UNIT", "VBAR", "LPAR"})
 _AFTER_A_VALUE |= {"ELSE", "WITHIN", "WHERE", "UNTIL"}
 _AFTER_A_TYPE = frozenset({"TILDE", "VBAR"})
+_TESTING = frozenset({"IF", "ELIF", "UNTIL", "WHERE"})
 _BEGIN_A_VALUE = frozenset({"NAME", "TEXT", "LONG_TEXT", "NUMBER", "TRUE", "FALSE", "NOT", "EACH"})
 _MOST_NAMED = 3
 #: Of shorter words, one letter more or less makes another one.
@@ -282,7 +283,7 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     ),
     (lambda s: s.kind == "IF" and s.behind == "ELSE", "write `elif`"),
     (
-        lambda s: s.kind == "IF" and "EACH" in s.said,
+        lambda s: s.kind in ("IF", "WHERE") and "EACH" in s.said,
         "items are chosen by `where test` behind the list: `each name in list where test: value`",
     ),
     (lambda s: s.kind == "IF" and s.behind != "", "`if` is a statement: bind the name in each of its blocks"),
@@ -314,6 +315,10 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
         "delete it: the `stream` behind `return` is of all that may be returned",
     ),
     (lambda s: s.kind == "STREAM", "write `return stream value`"),
+    (
+        lambda s: s.kind == "TILDE" and ("ELIF" in s.accepted or ("RPAR" in s.accepted and s.said & _TESTING != set())),
+        "an expected share stands behind the whole test: `if a and b ~ 0.3 { … }`",
+    ),
     (lambda s: (s.kind, s.behind) == ("TILDE", "ELSE"), "delete the share: `else` takes what the arms before leave"),
     (
         lambda s: s.kind == "EACH" and s.behind in ("NAME", "TEXT", "RPAR", "RSQB"),
@@ -348,6 +353,10 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     (lambda s: s.kind == "OR" and "ELIF" in s.accepted, "write `elif test { … }`"),
     (lambda s: s.kind == "AND" and "ELIF" in s.accepted, "put the whole test before the block: `if a and b { … }`"),
     (lambda s: s.kind == "OR" and "ELSE" in s.accepted, "write `value within 1 s else other`"),
+    (
+        lambda s: s.kind in ("COMPARISON", "AT_MOST") and s.behind in ("AND", "OR"),
+        "compare the name with each: `name < 1 or name > 5`",
+    ),
     (lambda s: s.kind == "EQUAL" and s.behind == "COMPARISON", "compare with `==` or `!=`"),
     (lambda s: s.kind == "EQUAL" and s.after == "COMPARISON" and "AND" in s.accepted, "write `<=` or `>=`"),
     (lambda s: s.kind == "EQUAL" and "COMPARISON" in s.accepted, "compare with `==`"),
