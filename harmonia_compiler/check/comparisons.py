@@ -7,7 +7,19 @@ from harmonia_compiler.check.program import Context
 from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.contract.program import GetField
-from harmonia_compiler.contract.types import Bool, Labels, ListOf, Message, Number, Passage, Text, Type, quoted
+from harmonia_compiler.contract.types import (
+    Bool,
+    Labels,
+    ListOf,
+    Message,
+    Number,
+    Passage,
+    Text,
+    Type,
+    field_names,
+    field_type,
+    quoted,
+)
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.syntax import tree
 
@@ -38,12 +50,21 @@ def comparable(values: "Values", given: tree.Comparison, one: Value, other: Valu
         if isinstance(left, ListOf) and right in (ListOf(None), Number()):
             number = values.source(given.right) if isinstance(right, Number) else "0"
             help = f"compare how many it holds: `count({values.source(given.left)}) {given.operator} {number}`"
+        if isinstance(literal, tree.Text) and not ordered and (field := _field_with(left, literal.value)):
+            it = values.source(given.left)
+            help = f"compare one of its fields: `{it}.{field} {given.operator} {values.source(literal)}`"
         if isinstance(literal, tree.ListValue) and literal.items and not ordered and isinstance(left, Labels | Number):
             texts = [item for item in map(tree.bare, literal.items) if isinstance(item, tree.Text | tree.Amount)]
             help = with_each(values, given, left, texts) if len(texts) == len(literal.items) else help
         values.findings.add("E0309", message, given.span, help=help)
         return False
     return True
+
+
+def _field_with(of: Type, label: str) -> str:
+    """The field of a record that may be this label; nothing where there is none."""
+    fields = ((name, field_type(of, name)) for name in field_names(of))
+    return next((name for name, field in fields if isinstance(field, Labels) and label in field.labels), "")
 
 
 def _of_passage(values: "Values", value: Value, operator: str, other: tree.Expression) -> str:

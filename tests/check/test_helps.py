@@ -62,6 +62,14 @@ HELPS = {
         "x = sort(q)\nif x { return q }\nreturn q",
         'compare one of its fields: `x.kind == "a"`',
     ),
+    "a record with a label of it": (
+        'x = sort(q)\nif x != "b" { return q }\nreturn q',
+        'compare one of its fields: `x.kind != "b"`',
+    ),
+    "a record with no label of it": (
+        'x = sort(q)\nif x == "c" { return q }\nreturn q',
+        "labels, numbers and bools can be compared with their like",
+    ),
     "a label that may come late as a test": (
         "if not (kind(q) within 1 s) { return q }\nreturn q",
         'compare it: `(kind(q) within 1 s) == "none"`',
