@@ -10,6 +10,7 @@ first that stand first.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
 
@@ -24,19 +25,22 @@ from harmonia_compiler.flow.expand import Expanded, Several
 from harmonia_compiler.flow.functions import Functions, Word
 from harmonia_compiler.flow.graph import Written
 from harmonia_compiler.flow.labels import SaidOfLabels
-from harmonia_compiler.flow.outcomes import TRUE, Outcomes, TooManyError
+from harmonia_compiler.flow.outcomes import TRUE, Outcomes, SpentError, Steps, TooManyError
 from harmonia_compiler.flow.questions import Place, Questions, place_of
 from harmonia_compiler.flow.reached import Fact
 from harmonia_compiler.flow.said import Said, Statement
 from harmonia_compiler.flow.shares import Part, Row
 from harmonia_compiler.flow.taken import APART, Taken, TooLargeError
-from harmonia_compiler.flow.together import MOST_BALANCED, Together
+from harmonia_compiler.flow.together import Together
 
 #: A share that is missed by more is worth to be told.
 _MATTERS = 0.005
 
 #: How often what is said is taken anew, with more values that are told apart.
 _MOST_TURNS = 2
+
+#: So many steps are taken to see what is missed.
+_MOST_STEPS = 100_000
 
 #: How many choices around one are looked at where their functions would be too large together.
 _NEAREST = 32
@@ -193,23 +197,27 @@ class Conditions:
                 found[position] = OfArm(node.arm.share(left / branch), is_open)
         return found
 
-    def missed(self) -> tuple[Missed, ...]:
-        """The shares that are missed, in the order of the source; of more than 60 that are written nothing is known.
+    @property
+    def rest_on_guesses(self) -> bool:
+        """Whether shares behind silent arms hold by what is guessed of those, and may be found as they are written."""
+        return self._taken.are_few and any(one.of_branch is not None for one in self._taken.told)
 
-        Both are of the requests that reach the branch, as they are written.
+    def missed(self) -> tuple[Missed, ...]:
+        """The shares that are missed, in the order of the source, as far as that is seen within bounds of its own.
+
+        Both are of the requests that reach the branch, as they are written. Nothing may be asked of outcomes behind it.
         """
-        told = self._taken.told
+        outcomes = self._functions.outcomes
+        outcomes.steps = Steps(_MOST_STEPS)
         # By place what is written, and of how many requests, how many are to be taken and how many are.
         of_each: dict[Written, list[tuple[float, float, float]]] = {}
-        try:
-            for one in told if len({one.at for one in told}) <= MOST_BALANCED else ():
+        with suppress(TooManyError, SpentError):
+            for one in self._taken.told:
                 written = None if one.select is None else self._nodes[one.select].written
                 if written is not None:
                     reached, held, share = self._taken.equation(one, as_written=True)
-                    all_, taken = map(self._functions.outcomes.probability, (reached, held))
+                    all_, taken = map(outcomes.probability, (reached, held))
                     of_each.setdefault(written, []).append((all_, share * all_, taken))
-        except TooManyError:
-            return ()
         found = list[Missed]()
         for written, parts in of_each.items():
             all_, due, taken = map(sum, zip(*parts, strict=True))

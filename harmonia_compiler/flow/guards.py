@@ -69,7 +69,8 @@ class Guards(msgspec.Struct, frozen=True):
     is an outcome of its own but for those around it that ask about the same values, and demands from several places
     count as if they never coincided.
     `likely` is how often each test holds of what calls give and requests bring (`Conditions.likely`), `arms` what takes
-    an arm behind silent ones (`Conditions.arms`), `missed` the shares that are not met (`Conditions.missed`).
+    an arm behind silent ones (`Conditions.arms`), `missed` the shares that are not met (`Conditions.missed`), which may
+    be since all `rests_on_guesses` (`Conditions.rest_on_guesses`).
     """
 
     demanded: tuple[float, ...]
@@ -80,6 +81,7 @@ class Guards(msgspec.Struct, frozen=True):
     likely: Mapping[Place, Mapping[Test, float]] = msgspec.field(default_factory=dict)
     arms: Mapping[int, OfArm] = msgspec.field(default_factory=dict)
     missed: tuple[Missed, ...] = ()
+    rests_on_guesses: bool = False
 
 
 class Bounds:
@@ -140,7 +142,7 @@ def guards(
         found = bounds.found(heard, questions, items, limit, told_apart)
         if not is_exact:
             break
-    if found.missed and found.arms:
+    if found.missed and found.rests_on_guesses:
         # What is guessed of silent arms leaves no room for what is written of those behind them.
         found = bounds.found(heard, questions, items, limit, told_apart, as_written=True)
     return found
@@ -204,13 +206,24 @@ class _Joint:
                 fallen[position] = without
             chosen[position] = with_then
         conditions = self._conditions
-        told, arms, missed = conditions.likely(), conditions.arms(), conditions.missed()
+        told, arms = conditions.likely(), conditions.arms()
         rounds = Rounds(self._expanded, outcomes, conditions, wanted)
         rounds.look(self._questions)
         demanded = tuple(rounds.likely(at, guard) for at, guard in enumerate(wanted))
         taken = {at: rounds.likely(at, then) / demanded[at] if demanded[at] else 0.0 for at, then in chosen.items()}
         paths, exact = self._paths(demanded, fallen), exact and rounds.are_alike
-        return Guards(demanded, taken, paths, exact, rounds.runs(), likely=told, arms=arms, missed=missed)
+        runs, missed = rounds.runs(), conditions.missed()
+        return Guards(
+            demanded,
+            taken,
+            paths,
+            exact,
+            runs,
+            likely=told,
+            arms=arms,
+            missed=missed,
+            rests_on_guesses=conditions.rest_on_guesses,
+        )
 
     def _paths(self, demanded: Sequence[float], fallen: Mapping[int, int]) -> tuple[Path, ...]:
         outcomes = self._outcomes

@@ -47,10 +47,14 @@ class OfLabels:
 
         Of labels one is true: on whatever way requests have come, what counts is which labels are left of them.
         """
-        own = [step for step in steps if isinstance(step, Fact) and replace(step.asked, test=None) == self.value]
+        own = [step for step in steps if self._is_own(step)]
         known = self.left(own)
-        left, others = self._split([step for step in steps if step not in own], known)
+        left, others = self._split([step for step in steps if not self._is_own(step)], known)
         return (*own, *self._none_of(known - left), *dict.fromkeys(others))
+
+    def _is_own(self, step: Step) -> bool:
+        """Whether that is a test of the value by itself."""
+        return isinstance(step, Fact) and replace(step.asked, test=None) == self.value
 
     def left(self, steps: Iterable[Step]) -> LabelSet:
         """The labels with which all of that may be so."""

@@ -21,6 +21,10 @@ APART = 1e-7
 _MOST_NODES = 10_000
 
 
+#: Of more shares that are written those are left that are missed.
+_MOST_BALANCED = 60
+
+
 class TooLargeError(Exception):
     """Functions of values that are told apart have become larger than is worth it."""
 
@@ -58,6 +62,11 @@ class Taken:
     def missed(self) -> list[Statement]:
         """What is told and not so. Raises TooManyError."""
         return [one for one in self.told if self.is_missed(one)]
+
+    @property
+    def are_few(self) -> bool:
+        """Whether so few shares are written that they may be found together."""
+        return len({one.at for one in self.told}) <= _MOST_BALANCED
 
     def equation(self, one: Statement, *, as_written: bool = False) -> Equation:
         """Of which requests a statement is, when it holds of them, and how often it is to. Raises TooManyError.

@@ -16,9 +16,6 @@ from harmonia_compiler.flow.said import Statement
 from harmonia_compiler.flow.shares import Part, Row
 from harmonia_compiler.flow.taken import Taken, TooLargeError
 
-#: Of more shares that are written those are left that are missed.
-MOST_BALANCED = 60
-
 
 class Together:
     """What is taken, to be found together. `mark` is where outcomes were before."""
@@ -36,7 +33,7 @@ class Together:
 
         Gives whether outcomes have other shares than the table.
         """
-        if len({one.at for one in self._taken.told}) > MOST_BALANCED:
+        if not self._taken.are_few:
             return False
         if missed := self.missed():
             self._find_rows(missed)

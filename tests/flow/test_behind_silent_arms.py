@@ -101,3 +101,10 @@ def test_what_is_not_kept_is_told(first: str, second: str, share: float, tmp_pat
         assert missed.found == pytest.approx(visits, abs=1e-6)
     else:
         assert visits == pytest.approx(share, abs=1e-6)
+
+
+def test_however_many_shares_are_written_it_is_told_which_are_missed(tmp_path: Path) -> None:
+    many = 61
+    found = _planned(tmp_path, [*["if g { y = v(y) } elif g and h ~ 0.25 { y = w(y) }"] * many, "return y"])
+    assert "w" not in found.visits
+    assert [(one.said, one.found) for one in found.missed] == [(0.25, 0.0)] * many

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harmonia_compiler.check.files import check_files
-from harmonia_compiler.flow import functions, together
+from harmonia_compiler.flow import functions, taken
 from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.flow.outcomes import Outcomes
 from harmonia_compiler.flow.passes.registry import optimise
@@ -222,7 +222,7 @@ def test_shares_that_many_others_leave_open_are_searched_for_so_often_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(functions, "_MOST_TRIES_IN_ALL", 0)
-    monkeypatch.setattr(together, "MOST_BALANCED", 0)
+    monkeypatch.setattr(taken, "_MOST_BALANCED", 0)
     body, _ = KEPT["a truth that is found anew"]
     assert _visits(HEAD, body, tmp_path)["w"] == pytest.approx(0.96)
 
