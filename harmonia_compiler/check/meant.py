@@ -52,6 +52,8 @@ def last_compared(given: tree.Expression) -> Compared | None:
     return None
 
 
+#: Tests that are written out in a finding; how it goes on is seen from these.
+_MOST_NAMED = 8
 #: What to do where two tests of one value leave none, or take every one.
 NEVER_BOTH = "it is never both: put `or` between the two, in `( )`"
 ALWAYS_ONE = "one of the two always holds: put `and` between them"
@@ -129,27 +131,33 @@ def test_with(
 def with_each(values: "Values", given: tree.Comparison, of: Type, literals: Sequence[tree.Text | tree.Amount]) -> str:
     """What to do instead of comparing a value of this type with several literals at once."""
     left, between = values.source(given.left), " or " if given.operator == "==" else " and "
-    each = dict.fromkeys(fitting(values, of, one, *literals) for one in literals)
-    tests = between.join(f"{left} {given.operator} {one}" for one in each)
-    return compare_each(values, of, f"({tests})", *literals)
+    named = literals[:_MOST_NAMED]
+    each = dict.fromkeys(fitting(values, of, one, *named) for one in named)
+    tests = [f"{left} {given.operator} {one}" for one in each] + ["…"] * (len(named) < len(literals))
+    return compare_each(values, of, f"({between.join(tests)})", *named)
 
 
 def compare_each(values: "Values", of: Type, tests: str, *literals: tree.Text | tree.Amount) -> str:
     """To write these tests, which compare a value of this type with the literals, or with others where none can be."""
-    wrong = next((one for one in literals if fitting(values, of, one) != values.source(one)), None)
+    wrong = next((one for one in literals if not _may_equal(of, one)), None)
     no = "not in" if isinstance(of, Labels) else "no"
     why = "" if wrong is None else f"; {values.source(wrong)} is {no} `{shown(of)}`"
     return f"compare with each: `{tests}`{why}"
 
 
+def _may_equal(of: Type, literal: tree.Text | tree.Amount) -> bool:
+    """Whether a value of this type may be compared with a literal."""
+    if isinstance(of, Labels):
+        return literal.value in of.labels
+    return isinstance(of, Number) and isinstance(literal, tree.Amount)
+
+
 def fitting(values: "Values", of: Type, literal: tree.Text | tree.Amount, *others: tree.Text | tree.Amount) -> str:
     """A literal as it is written, or what may be compared with a value of this type instead: none of the `others`."""
-    if isinstance(of, Number) and isinstance(literal, tree.Text):
-        return "0"
-    if isinstance(of, Bool):
-        return "true"
-    if not isinstance(of, Labels) or literal.value in of.labels:
+    if _may_equal(of, literal):
         return values.source(literal)
+    if not isinstance(of, Labels):
+        return "true" if isinstance(of, Bool) else "0"
     left = [label for label in of.labels if label not in [other.value for other in others]] or of.labels
     near = values.context.nearest(literal.value, left) if isinstance(literal, tree.Text) else None
     return quoted(near or left[0])

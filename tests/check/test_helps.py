@@ -154,6 +154,10 @@ HELPS = {
         'k = kind(q)\nif k == ["none", "one"] { return q }\nreturn q',
         'compare with each: `(k == "none" or k == "one")`',
     ),
+    "a long list of numbers": (
+        f"n = count(search(q))\nif n == {[*range(9)]} {{ return q }}\nreturn q",
+        f"compare with each: `({' or '.join(f'n == {n}' for n in range(8))} or …)`",
+    ),
     "a list of numbers that it is not": (
         "n = count(search(q))\nif n != [1, 2] { return q }\nreturn q",
         "compare with each: `(n != 1 and n != 2)`",

@@ -327,6 +327,21 @@ def test_a_wrong_argument_is_as_much_work_whatever_the_ports(what: str) -> None:
     assert many < 1.2 * few
 
 
+@pytest.mark.parametrize("written", ["k == {} or ok(q)", "k == ({})", "k != [{}]"], ids=["alone", "at once", "listed"])
+def test_a_literal_that_is_no_label_is_as_much_work_whatever_the_labels(written: str) -> None:
+    def work(labels: int, many: int) -> int:
+        given = ("," if "[" in written else " or ").join(f'"z{at}"' for at in range(many))
+        of = " | ".join(f'"l{at}"' for at in range(labels))
+        head = f'{HEAD}component kind(q: text) -> {of} = python("m:kind")\n'
+        body = f"k = kind(q)\nif {written.format(given)} {{ return q }}\nreturn q"
+        Path("a.rag").write_text(f"{head}pipeline p(q: text ~ 9 tokens) -> text {{\n{body}\n}}", encoding="utf-8")
+        return executed(lambda: check_files([Path("a.rag")]), but="/syntax/")
+
+    work(10, 10)
+    few, many = (work(labels, 600) - work(labels, 300) for labels in (10, 200))
+    assert many < 1.2 * few
+
+
 @pytest.mark.parametrize("named", ["f", "g"])
 def test_a_module_is_looked_through_once_however_many_components_are_made_from_it(named: str) -> None:
     def work(length: int, many: int) -> int:
