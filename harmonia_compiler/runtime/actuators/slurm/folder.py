@@ -151,16 +151,14 @@ class SharedFolder:
 
     def endpoint(self, path: Path) -> Endpoint | None:
         """What stands there; None where it has gone."""
-        return self._read(str(path.relative_to(self.path)), Endpoint)
+        return _read(path, Endpoint)
 
     def of(self, job: str, name: str) -> "ProcessFolder":
         """The folder of one process."""
         return ProcessFolder(self.path / job / name)
 
     def _read(self, name: str, of: type[_Document]) -> _Document | None:
-        with contextlib.suppress(OSError, msgspec.MsgspecError):
-            return decode_document(read_regular(self.path / name, MOST_DOCUMENT_BYTES), of)
-        return None
+        return _read(self.path / name, of)
 
     def _write(self, name: str, document: object) -> None:
         write_whole(self.path / name, msgspec.json.encode(document), 0o600)
@@ -184,20 +182,24 @@ class ProcessFolder:
 
     def status(self) -> ProcessStatus | None:
         """How it stands; None where it has not said so."""
-        with contextlib.suppress(OSError, msgspec.MsgspecError):
-            return decode_document(read_regular(self.path / "state.json", MOST_DOCUMENT_BYTES), ProcessStatus)
-        return None
+        return _read(self.path / "state.json", ProcessStatus)
 
     def set_status(self, status: ProcessStatus) -> None:
         """Say how it stands. Raises OSError."""
         write_whole(self.path / "state.json", msgspec.json.encode(status), 0o600)
 
     def set_endpoint(self, endpoint: Endpoint | None) -> None:
-        """Say that it is ready, again and again, or no more. Raises OSError."""
+        """Say that it is ready, again and again, or no more. Raises OSError.
+
+        What stands there already is said again by its time alone, which a full disk does not refuse.
+        """
+        path = self.path / "endpoint.json"
         if endpoint is None:
-            (self.path / "endpoint.json").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+        elif _read(path, Endpoint) == endpoint:
+            os.utime(path)
         else:
-            write_whole(self.path / "endpoint.json", msgspec.json.encode(endpoint), 0o600)
+            write_whole(path, msgspec.json.encode(endpoint), 0o600)
 
     def ask_to_stop(self, *, drain: bool) -> None:
         """Ask it to end: at once, or when it has answered what it works on. Raises OSError."""
@@ -218,3 +220,10 @@ class ProcessFolder:
     def is_drained(self) -> bool:
         """Whether the gateway said so."""
         return (self.path / "drained").exists()
+
+
+def _read(path: Path, of: type[_Document]) -> _Document | None:
+    """What a file says; None where it is not there, or says nothing that can be read."""
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        return decode_document(read_regular(path, MOST_DOCUMENT_BYTES), of)
+    return None

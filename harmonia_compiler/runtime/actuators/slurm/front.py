@@ -1,8 +1,8 @@
 """The launcher of the gateway and the controller, inside their step: `python -m …slurm.front DIR JOB`.
 
 For each replica that says that it is ready there is an inlet on this node's loopback, and the gateway finds those.
-One that has not said so for a while has gone with its node. One that takes its word back gets no new calls, and is
-told once the gateway awaits nothing of it.
+One that has not said so for a while may have gone with its node: it gets no new calls until it says so again. One that
+takes its word back gets none either, and is told once the gateway awaits nothing of it.
 
 Two jobs have a gateway each for a moment, when one hands the service over. So each gateway follows files of its own,
 and only that of the owner stands where clients and the controller look.
@@ -26,6 +26,7 @@ from harmonia_compiler.contract.regular import write_whole
 from harmonia_compiler.runtime.actuators.slurm.folder import ProcessFolder, SharedFolder
 from harmonia_compiler.runtime.actuators.slurm.keeping import (
     GATEWAY_GRACE_S,
+    LOG,
     LOOK_EVERY_S,
     kept,
     main,
@@ -56,6 +57,7 @@ class Known:
     port: int
     said_ns: int
     seen: float
+    is_believed: bool = True
 
 
 class Front:
@@ -150,17 +152,18 @@ class Front:
                 self._forget(path)
                 self._leaving.add(leaving := asyncio.create_task(self._tell_drained(path, known.there.replica)))
                 leaving.add_done_callback(self._leaving.discard)
-            elif now - known.seen > BELIEVED_S:
-                known.inlet.close()
+            elif (now - known.seen <= BELIEVED_S) != known.is_believed:
+                known.is_believed = not known.is_believed
+                turn = "says again that it is there" if known.is_believed else f"has said nothing for {BELIEVED_S:g} s"
+                LOG.warning("%s %s", known.there.replica, turn)
         ready = tuple(
-            replace(known.there, host=LOOPBACK, port=known.port)
-            for known in self._known.values()
-            if now - known.seen <= BELIEVED_S
+            replace(known.there, host=LOOPBACK, port=known.port) for known in self._known.values() if known.is_believed
         )
         if ready != self._endpoints.replicas or not self._endpoints.epoch:
             # By the clock, so that the next gateway's are no older in the eyes of whoever reads both.
-            self._endpoints = Endpoints(ready, max(self._endpoints.epoch + 1, time.time_ns() // 1_000_000))
-            await written(write_whole, self._mine.path / ENDPOINTS, msgspec.json.encode(self._endpoints), 0o600)
+            endpoints = Endpoints(ready, max(self._endpoints.epoch + 1, time.time_ns() // 1_000_000))
+            if await written(write_whole, self._mine.path / ENDPOINTS, msgspec.json.encode(endpoints), 0o600):
+                self._endpoints = endpoints
 
     def _forget(self, path: Path) -> None:
         """Take no more connections for a replica; those that there are go on."""

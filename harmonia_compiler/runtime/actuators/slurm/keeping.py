@@ -53,10 +53,12 @@ def signalled() -> asyncio.Event:
     return stop
 
 
-async def written(write: Callable[..., None], *what: object) -> None:
-    """Write something into the shared folder; one that does not answer now may in a moment."""
+async def written(write: Callable[..., None], *what: object) -> bool:
+    """Whether something could be written into the shared folder; one that does not answer now may in a moment."""
     with contextlib.suppress(OSError):
         await asyncio.to_thread(write, *what)
+        return True
+    return False
 
 
 def main(name: str, serve: Callable[[], Coroutine[None, None, int]]) -> int:
