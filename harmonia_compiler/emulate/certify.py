@@ -17,7 +17,7 @@ from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.contract.objective import Objective
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.diagnostics.diagnostic import Rejected
-from harmonia_compiler.emulate.scenario import scenario
+from harmonia_compiler.emulate.scenario import Scenario, scenario
 from harmonia_compiler.emulate.simulate.run import simulate
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.plan.promises import named, promises
@@ -180,20 +180,19 @@ def attempt(
 ) -> Tried:
     """A plan with what its simulation makes of the promises."""
     rate = _simulated_rps(plan)
-    for_ms = _simulated_ms(application, rate)
-    made = scenario(application, inventory, plan, seed)
+    # The plan counts with peaks: with the same, it is to be seen whether it holds.
+    made = scenario(application, inventory, plan, seed, {one.name: one.load_rps for one in plan.pipelines})
+    for_ms = _simulated_ms(made, rate)
     window = Window(WARMUP * for_ms, for_ms)
     done = simulate(made, until(poisson(rate, seed), for_ms), window, cards, {}, patient=True)
     return Tried(application, plan, margin, done.report, tuple(_reached(application, done.observed, window)))
 
 
-def _simulated_ms(application: Application, rate: float) -> float:
+def _simulated_ms(tried: Scenario, rate: float) -> float:
     """For how long a rate of all requests is to come in, for the rarest promise to have enough of them."""
-    loads = {flow.name: flow.load.rps if flow.load is not None else 0.0 for flow in application.flows}
-    whole = sum(loads.values())
     shares = [
-        (loads[flow.name] / whole if whole else 1.0 / len(loads)) * _part(flow, of_class)
-        for flow in application.flows
+        tried.shares[flow.name] * _part(flow, of_class)
+        for flow in tried.application.flows
         for _, of_class in promises(flow)
     ]
     rarest = min((share for share in shares if share > 0.0), default=1.0)

@@ -62,9 +62,11 @@ class Coming(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What simulation and rehearsal have in common. `arguments` are what requests bring for ports that tests ask about.
+    """What simulation and rehearsal have in common: also how many requests of each pipeline come beside each other.
 
-    By pipeline and by port; ports of which nothing is said bring what they are declared with, or anything.
+    `loads` says that, in requests a second, of which only the ratios count. `arguments` are what requests bring for
+    ports that tests ask about, by pipeline and by port; ports of which nothing is said bring what they are declared
+    with, or anything.
     """
 
     application: Application
@@ -72,6 +74,7 @@ class Scenario:
     plan: Plan
     service: Service
     behaviour: Behaviour
+    loads: Mapping[str, float]
     arguments: Mapping[str, Mapping[str, Outcome]] = field(default_factory=dict)
 
     @property
@@ -86,14 +89,18 @@ class Scenario:
 
     @property
     def load_rps(self) -> float:
-        """The declared loads together; 0 where none is declared."""
-        return sum(flow.load.rps for flow in self.application.flows if flow.load is not None)
+        """The loads of all pipelines together; 0 where none is declared."""
+        return sum(self.loads.values()) if any(flow.load is not None for flow in self.application.flows) else 0.0
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The part of the requests that are each pipeline's."""
+        whole = sum(self.loads.values())
+        return {name: load / whole if whole > 0.0 else 1.0 / len(self.loads) for name, load in self.loads.items()}
 
     def coming(self, arrivals: Iterable[Arrival]) -> Iterator[Coming]:
-        """A request for each arrival. Pipelines get their parts of the declared loads, classes of those of theirs."""
-        flows = {flow.name: flow for flow in self.application.flows}
-        loads = {name: flow.load.rps if flow.load is not None else 0.0 for name, flow in flows.items()}
-        shares = loads if sum(loads.values()) > 0 else dict.fromkeys(flows, 1.0)
+        """A request for each arrival. Pipelines get their parts of the loads, classes of those of theirs."""
+        flows, shares = {flow.name: flow for flow in self.application.flows}, self.shares
         promised = {
             name: (bound_ms(flow.objectives, "latency"), bound_ms(flow.objectives, "ttft"))
             for name, flow in flows.items()
@@ -159,8 +166,13 @@ class Scenario:
         return draw(outcome, uniform, lambda at, size: text_of(f"{port}.{number}{at}", size))
 
 
-def scenario(application: Application, inventory: Inventory, plan: Plan, seed: int) -> Scenario:
-    """The scenario of an optimised application's plan. Raises Rejected as compiling does, or for huge values."""
+def scenario(
+    application: Application, inventory: Inventory, plan: Plan, seed: int, loads: Mapping[str, float] | None = None
+) -> Scenario:
+    """The scenario of an optimised application's plan. Raises Rejected as compiling does, or for huge values.
+
+    Requests come by these loads, in requests a second, or else by those that the pipelines have in the mean.
+    """
     read = [without_unread(flow) for flow in application.flows]
     demands = [(flow, demand(application, flow)) for flow in read]
     service = make_service(plan, application)
@@ -171,7 +183,9 @@ def scenario(application: Application, inventory: Inventory, plan: Plan, seed: i
     found = [*_too_large_values(application, read, outcomes, arguments)]
     if found:
         raise Rejected(found)
-    return Scenario(application, inventory, plan, service, behaviour, arguments)
+    if loads is None:
+        loads = {flow.name: flow.reckoned_load.rps for flow in application.flows}
+    return Scenario(application, inventory, plan, service, behaviour, loads, arguments)
 
 
 def answering(program: Program) -> list[Call]:

@@ -116,6 +116,10 @@ class Load(msgspec.Struct, frozen=True):
     at: Span | None = None
 
 
+#: What is reckoned with of a pipeline whose load nobody says.
+USUAL_LOAD = Load(rps=1.0, peak_rps=1.0)
+
+
 class Flow(msgspec.Struct, frozen=True):
     """One pipeline: nodes in topological order, the answer's position, promises and load.
 
@@ -136,6 +140,11 @@ class Flow(msgspec.Struct, frozen=True):
     blocks: tuple[Body, ...] = ()
     classes: tuple[RequestClass, ...] = ()
     class_port: str | None = None
+
+    @property
+    def reckoned_load(self) -> Load:
+        """Its load, or what is reckoned with where the user said none."""
+        return USUAL_LOAD if self.load is None else self.load
 
     @property
     def class_shares(self) -> dict[str, float]:

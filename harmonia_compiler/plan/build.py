@@ -24,9 +24,6 @@ from harmonia_compiler.plan.promises import promises
 from harmonia_compiler.plan.queueing import LATENCY_CV, together_ms, together_spread
 from harmonia_compiler.profile.profiles import Asked, Option, Profiles
 
-#: What a pipeline is planned for, in proportion to the others, where nobody said its load.
-USUAL_LOAD_RPS = 1.0
-
 #: The part of the highest rate that a simpler plan may cost.
 GIVE_UP = 0.01
 
@@ -241,7 +238,7 @@ def _pipeline(flow: Flow, asked: Demand, margin: float) -> Pipeline:
     numbers = {call.position: number for number, call in enumerate(asked.calls)}
     return Pipeline(
         name=flow.name,
-        load_rps=flow.load.peak_rps if flow.load else USUAL_LOAD_RPS,
+        load_rps=flow.reckoned_load.peak_rps,
         visits=dict(asked.visits),
         steps=tuple(
             Step(
@@ -255,7 +252,7 @@ def _pipeline(flow: Flow, asked: Demand, margin: float) -> Pipeline:
         streamed=tuple(numbers[call.position] for call in asked.calls if call.streams),
         promises=tuple(_promise(one, margin, of_class) for one, of_class in promises(flow)),
         paths=_paths(asked, numbers),
-        average_rps=flow.load.rps if flow.load else None,
+        average_rps=flow.reckoned_load.rps,
     )
 
 

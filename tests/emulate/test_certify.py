@@ -18,6 +18,7 @@ from harmonia_compiler.emulate import certify as certify_module
 from harmonia_compiler.emulate.certify import ENOUGH_REQUESTS, MOST_TAKEN, Reached, Tried, attempt, certify
 from harmonia_compiler.emulate.simulate.run import Simulated
 from harmonia_compiler.plan.infeasible import Infeasible
+from harmonia_compiler.plan.problem import Aim
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.report.observation import Outcome
 from harmonia_compiler.runtime.bundle import read_plan_of
@@ -54,6 +55,36 @@ def test_a_plan_that_keeps_its_promises_is_made_once(tmp_path: Path) -> None:
     (only,) = certified(tmp_path, 3000, SLOW + FAST)
     assert (only.margin, only.missed) == (1.0, ())
     assert {replica.host for replica in only.plan.replicas} == {"slow"}
+
+
+BESIDE = """
+component yes(question: text) -> bool = model("Yes? {question}", max_tokens: 2)
+pipeline beside(question: text ~ 30 tokens) -> text {
+    LOAD
+    if yes(question) ~ 0.5 { return "yes" }
+    return "no"
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("objective", "asked", "beside", "times"),
+    [
+        pytest.param("throughput", "load 3 rps", "", 3.0, marks=pytest.mark.slow),
+        ("cost", "load 3 rps", "load 1 rps peak 9 rps", 1.0 / 3.0),
+        ("cost", "load 1 rps peak 6 rps", "load 2 rps", 3.0),
+    ],
+)
+def test_a_plan_is_tried_with_the_requests_that_it_is_made_for(
+    tmp_path: Path, objective: Aim, asked: str, beside: str, times: float
+) -> None:
+    source, path = written(tmp_path, 3000, FAST)
+    source.write_text(source.read_text().replace("load 3 rps", asked) + BESIDE.replace("LOAD", beside))
+    application, hosts = check_files([source], {}).application, load_inventory(path)
+    assert application is not None
+    tried = attempt(*plan_for(application, hosts, objective, 1.0), 1.0, hosts, load_cards(), 1)
+    came = {one.name: one.figures.requests for one in tried.report.groups}
+    assert came["ask"] / came["beside"] == pytest.approx(times, rel=0.15)
 
 
 LISTED = """

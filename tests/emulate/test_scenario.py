@@ -1,5 +1,6 @@
 """The requests of a scenario: what they are promised, and what cannot be drawn for them."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,27 @@ def test_the_deadline_of_a_class_holds_in_the_place_of_what_its_pipeline_promise
 ) -> None:
     (coming,) = planned_for(tmp_path, SOURCE).coming([Arrival(0.0, request_class=name)])
     assert (coming.request_class, coming.deadline_ms, coming.ttft_deadline_ms) == (name, deadline_ms, 2_000.0)
+
+
+MIXED = """
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
+component answer(q: text) -> text = small("Answer: {q}")
+pipeline often(q: text ~ 10 tokens) -> text {
+    load 2 rps peak 90 rps
+    return answer(q)
+}
+pipeline unsaid(q: text ~ 10 tokens) -> text {
+    return answer(q)
+}
+"""
+
+
+def test_pipelines_get_their_parts_of_the_mean_loads_and_of_one_a_second_where_none_is_said(tmp_path: Path) -> None:
+    planned = planned_for(tmp_path, MIXED)
+    assert planned.load_rps == 3.0
+    came = Counter(one.pipeline for one in planned.coming(Arrival(float(at)) for at in range(3000)))
+    assert came["unsaid"] == pytest.approx(1000, rel=0.1)
+    assert came.total() == 3000
 
 
 LARGE = """

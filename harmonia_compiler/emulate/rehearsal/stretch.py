@@ -21,14 +21,12 @@ def factor_for(scenario: Scenario, rate_rps: float, cores: float, answer_tokens:
 
     Answers have so many tokens in the mean, as far as they may; where nobody has recorded that, as many as is expected.
     """
-    loads = {one.name: one.load_rps for one in scenario.plan.pipelines}
-    whole = sum(loads.values())
-    each_ms = 0.0
-    for pipeline in scenario.plan.pipelines:
-        part = loads[pipeline.name] / whole if whole else 1.0 / len(loads)
-        each_ms += part * (
-            CALL_MS * sum(pipeline.visits.values()) + PIECE_MS * _pieces(scenario, pipeline.name, answer_tokens)
-        )
+    shares = scenario.shares
+    each_ms = sum(
+        shares[pipeline.name]
+        * (CALL_MS * sum(pipeline.visits.values()) + PIECE_MS * _pieces(scenario, pipeline.name, answer_tokens))
+        for pipeline in scenario.plan.pipelines
+    )
     return max(1.0, rate_rps * each_ms / 1000.0 / (min(cores, MOST_CORES) * MOST_BUSY))
 
 

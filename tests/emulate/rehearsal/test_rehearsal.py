@@ -122,6 +122,13 @@ def test_more_requests_than_this_machine_carries_are_stretched_in_proportion(pla
     assert factor_for(planned, 1e4, 2) == pytest.approx(factor_for(planned, 1e4, 1) / 2)
 
 
+def test_who_comes_in_the_mean_is_stretched_whatever_a_plan_expects_at_the_peak(tmp_path: Path) -> None:
+    def factor(peak: str) -> float:
+        return factor_for(planned_for(tmp_path, BESIDE.replace("PEAK", peak)), 1e4, 2)
+
+    assert factor("peak 60 rps") == factor("")
+
+
 def test_longer_answers_that_are_recorded_are_more_pieces_for_this_machine(planned: Scenario) -> None:
     expected = factor_for(planned, 1e4, 2)
     assert factor_for(planned, 1e4, 2, 25.0) == expected
@@ -130,6 +137,20 @@ def test_longer_answers_that_are_recorded_are_more_pieces_for_this_machine(plann
     assert factor_for(planned, 1e4, 2, 9000.0) == factor_for(planned, 1e4, 2, 50.0)
 
 
+BESIDE = """
+component small = llm("meta-llama/Llama-3.2-3B-Instruct")
+component answer(q: text) -> text = small("{q}", max_tokens: 50)
+component yes(q: text) -> bool = small("Yes? {q}", max_tokens: 2)
+pipeline ask(q: text) -> text {
+    load 3 rps
+    return stream answer(q)
+}
+pipeline beside(q: text) -> text {
+    load 3 rps PEAK
+    if yes(q) ~ 0.5 { return "yes" }
+    return "no"
+}
+"""
 ANEW = """
 component small = llm("meta-llama/Llama-3.2-3B-Instruct")
 component answer(q: text) -> text = small("{q}", max_tokens: DECLARED)
