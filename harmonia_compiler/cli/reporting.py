@@ -77,9 +77,10 @@ def counted(coming: Workload, warmup_ms: float | None) -> tuple[Workload, Window
 
 def print_report(report: Report, form: str, html: Path | None) -> None:
     """The report to stdout as text or JSON, and to a file as a page."""
-    if html is not None:
-        write_output(html, as_page(report).encode())
     if form == "json":
         click.echo(encode_report(report), nl=False)
     else:
         click.echo(as_text(report, _WIDTH), nl=False)
+    # What a disk that is full by now refuses would not be measured again.
+    if html is not None:
+        write_output(html, as_page(report).encode())

@@ -122,6 +122,15 @@ def test_a_page_is_written_beside_the_text(
     assert "<svg" in page.read_text()
 
 
+def test_what_was_found_is_told_though_the_disk_is_full_by_then(
+    files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = simulated(capsys, *files, "--for", "20s", "--html", "/dev/full")
+    assert code == 1
+    assert "What came of the requests" in out
+    assert "error[E1131]: `/dev/full` cannot be written" in err
+
+
 @pytest.mark.parametrize(("wrong", "code"), [(["--without", "all"], 2), (["--rate", "1e-9"], 1)])
 def test_what_gives_no_report_leaves_no_page_and_changes_none(
     files: list[str], tmp_path: Path, wrong: list[str], code: int
