@@ -14,6 +14,11 @@ _Path = Annotated[str, Meta(pattern=r"\A[^\x00-\x20\x7f]*\Z")]
 _Header = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
 
 
+#: What the gateway takes from whoever starts it, on any target: the names it is known by, and its processes; with what
+#: stands for it where nobody says so.
+FOR_GATEWAY = {"HARMONIA_ALLOWED_HOSTS": "", "HARMONIA_GATEWAY_PROCESSES": "1"}
+
+
 class Fill(msgspec.Struct, frozen=True):
     """A word of a command that the target fills in; a type of its own, so that no text can forge one.
 

@@ -14,7 +14,7 @@ import msgspec
 from harmonia_compiler.contract.bundle import ReplicaLaunch
 from harmonia_compiler.contract.card import is_added
 from harmonia_compiler.contract.compose import ComposeReplica, ComposeSite
-from harmonia_compiler.contract.launch import Fill, Launch, Probe
+from harmonia_compiler.contract.launch import FOR_GATEWAY, Fill, Launch, Probe
 from harmonia_compiler.contract.plan import Replica
 from harmonia_compiler.emit.targets.compose_places import memory_limit
 from harmonia_compiler.emit.targets.compose_text import Variable
@@ -24,8 +24,6 @@ LOOPBACK = "127.0.0.1"
 
 #: Variables that whoever starts the bundle may set: who the processes are, and the gateway's port on the host.
 USER, PORT = "HARMONIA_USER", "HARMONIA_PORT"
-#: What the gateway takes from whoever starts it, as on any target: the names it is known by, and its processes.
-FOR_GATEWAY = (Variable("HARMONIA_ALLOWED_HOSTS"), Variable("HARMONIA_GATEWAY_PROCESSES", "1"))
 #: Somebody who owns nothing, where nobody says who the processes are.
 NOBODY = "10001:10001"
 
@@ -116,7 +114,7 @@ def gateway_service(launch: Launch, image: str, site: ComposeSite, after: Sequen
     }
     service = _container(image, [*_secrets_first(launch), *_filled(launch, slots)], launch)
     service["healthcheck"] = healthcheck(launch.probe, inner)
-    service["environment"] |= {one.name: one for one in FOR_GATEWAY}
+    service["environment"] |= {name: Variable(name, default) for name, default in FOR_GATEWAY.items()}
     service |= _front(GATEWAY, "service.json")
     if site.network == "bridge":
         service["ports"] = [Variable(PORT, str(site.first_port), prefix=f"{LOOPBACK}:", suffix=f":{site.first_port}")]

@@ -22,9 +22,8 @@ from pathlib import Path
 
 import msgspec
 
-from harmonia_compiler.contract.launch import Probe
+from harmonia_compiler.contract.launch import FOR_GATEWAY, Probe
 from harmonia_compiler.diagnostics.diagnostic import Rejected
-from harmonia_compiler.emit.targets.compose_services import FOR_GATEWAY
 from harmonia_compiler.kinds.milvus import is_standalone
 from harmonia_compiler.runtime import bundle as bundles
 from harmonia_compiler.runtime.actuators.actuator import Failure, Phase, Status
@@ -69,7 +68,7 @@ class Keeper:
             asked = msgspec.structs.replace(asked, reembed=asked.reembed or last.asked.reembed)
         if last is not None and last.may_leave:
             outer = {**last.given, **outer}
-        self._given = {one.name: outer[one.name] for one in FOR_GATEWAY if one.name in outer}
+        self._given = {name: outer[name] for name in FOR_GATEWAY if name in outer}
         self._bundle, self._run, self._asked, self._me = bundle, run, asked, me
         self._documents = read_compose_bundle(bundle.resolve(), os.environ)
         self._docker = Docker(bundle, outer, self._documents.files)

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import msgspec
 
+from harmonia_compiler.contract.launch import FOR_GATEWAY
 from harmonia_compiler.contract.utf8 import is_utf8
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed
-from harmonia_compiler.emit.targets.compose_services import FOR_GATEWAY, is_in_our_image
+from harmonia_compiler.emit.targets.compose_services import is_in_our_image
 from harmonia_compiler.runtime.actuators.compose.containers import listens_on
 from harmonia_compiler.runtime.actuators.compose.docker import PROJECT, Docker, DockerFailed
 from harmonia_compiler.runtime.actuators.compose.engine import elsewhere
@@ -68,8 +69,7 @@ def _unfit(port: int, documents: ComposeBundle, *, is_its_own: bool) -> list[Dia
 
 def _not_text(documents: ComposeBundle, outer: Mapping[str, str]) -> list[Diagnostic]:
     """Variables that processes are given and whose bytes are no text: no document of the run could hold them."""
-    names = {one.name for one in FOR_GATEWAY}
-    names |= {name for launch in documents.launches_here for name in launch.late.values()}
+    names = {*FOR_GATEWAY, *(name for launch in documents.launches_here for name in launch.late.values())}
     return [
         Diagnostic(
             "E0916",

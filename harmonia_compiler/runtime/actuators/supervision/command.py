@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from harmonia_compiler.contract.launch import Fill, Launch, chosen
+from harmonia_compiler.contract.launch import FOR_GATEWAY, Fill, Launch, chosen
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.actuators.supervision.pids import MARK
 from harmonia_compiler.runtime.actuators.supervision.ports import LOOPBACK
@@ -16,7 +16,7 @@ from harmonia_compiler.runtime.actuators.supervision.ports import LOOPBACK
 PASSED_ON = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "VIRTUAL_ENV",
     "LD_LIBRARY_PATH", "LD_PRELOAD", "CUDA_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME",
-    "HARMONIA_ALLOWED_HOSTS", "HARMONIA_GATEWAY_PROCESSES",
+    *FOR_GATEWAY,
 )  # fmt: skip
 
 _CHILD = Path(__file__).with_name("child.py")
