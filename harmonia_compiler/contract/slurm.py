@@ -18,6 +18,10 @@ FORMAT_VERSION = 1
 
 JOB, SCRIPT = "slurm/job.json", "slurm/job.sbatch"
 
+#: What a site profile says of where a job runs and for whom, by its own key, which is `sbatch`'s; and the variable by
+#: which a user says it where the profile does not.
+CHOSEN = {name: f"SBATCH_{name.upper()}" for name in ("partition", "account", "qos", "constraint")}
+
 #: What a site calls its partitions, accounts and the like; never more than a word of a script, never an option.
 SiteName = Annotated[str, Meta(pattern=r"\A([A-Za-z0-9_][A-Za-z0-9._-]{0,63})?\Z")]
 #: Partitions among which Slurm chooses.

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harmonia_compiler.contract.launch import FOR_GATEWAY
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.site import parse_site
 from harmonia_compiler.contract.slurm import JOB, SCRIPT, SlurmJob
@@ -14,6 +15,8 @@ from harmonia_compiler.emit.bundle import write_bundle
 from harmonia_compiler.emit.emission import make_emission
 from harmonia_compiler.emit.targets.slurm import faults, files
 from harmonia_compiler.emit.targets.slurm_script import options_of
+from harmonia_compiler.runtime.gateway.__main__ import PROCESSES
+from harmonia_compiler.runtime.gateway.hosts import ALLOWED_HOSTS
 from tests.emit.conftest import ROOT, Planned, planned
 from tests.emit.sweep import shellcheck
 
@@ -220,3 +223,25 @@ def test_every_sample_on_one_host_and_on_several_reads_back_as_its_plan(sample: 
     for name, content in emitted(made, ANY).items():
         if name.endswith(".sbatch"):
             subprocess.run(["bash", "-n"], input=content, check=True)
+
+
+def test_an_environment_that_the_site_names_and_a_node_has_not_ends_the_job(
+    quickstart: Planned, tmp_path: Path
+) -> None:
+    venv = tmp_path / "venv"
+    script = emitted(quickstart, f'[slurm]\nvenv = "{venv}"\n')[SCRIPT]
+    code, (said,) = started_by_slurm(script, tmp_path)
+    assert code == 1
+    assert said == f"there is no {venv}/bin/python3 on this node, which the `venv` of the site profile names"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin/python3").symlink_to("/bin/echo")
+    code, (said,) = started_by_slurm(script, tmp_path)
+    assert code == 0
+    assert said.startswith("-P -m harmonia_compiler.")
+
+
+def test_what_the_gateway_takes_from_whoever_starts_it_reaches_the_job(quickstart: Planned) -> None:
+    assert {*FOR_GATEWAY} == {ALLOWED_HOSTS, PROCESSES}
+    for name, script in emitted(quickstart, ANY).items():
+        if name.endswith(".sbatch"):
+            assert {*FOR_GATEWAY} <= {*options_of(script)[0]["export"].split(",")}

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import psutil
@@ -14,7 +16,7 @@ from harmonia_compiler.runtime.actuators.actuator import NotStarted, ProcessStat
 from harmonia_compiler.runtime.actuators.slurm import ACTUATOR
 
 from .cluster import Cluster
-from .service import CODE, Load, ask, until, up, write
+from .service import CODE, Load, ask, gateway, until, up, write
 
 pytestmark = pytest.mark.slurm
 
@@ -63,6 +65,56 @@ def test_modules_of_the_site_profile_are_loaded_before_it_starts(
         assert ask(bundle).startswith("plain1 ")
     loaded = (tmp_path / "loaded").read_text().splitlines()
     assert loaded == ["load python/3.11 of /site/modules", "load cuda of /site/modules"]
+
+
+def test_what_whoever_calls_up_says_by_variables_counts_for_preflight_and_in_the_job(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = write(tmp_path, [("plain1", (), "", 0.5), ("plain2", (), "", 1.5)])
+    monkeypatch.setenv("SBATCH_PARTITION", "second")
+    monkeypatch.setenv("HARMONIA_ALLOWED_HOSTS", "rag.example.org")
+    monkeypatch.setenv("HARMONIA_GATEWAY_PROCESSES", "2")
+    (found,) = ACTUATOR.preflight(bundle, port=None)
+    assert (found.code, "invalid partition" in found.message.lower()) == ("E0936", True)
+    cluster.call("scontrol", "create", "partitionname=second", "nodes=ALL")
+    # Nothing but the variable names a partition.
+    cluster.call("scontrol", "update", "partitionname=main", "default=NO")
+    try:
+        assert ACTUATOR.preflight(bundle, port=None) == []
+        with up(bundle):
+            assert {*cluster.call("squeue", "--noheader", "--format=%P").split()} == {"second"}
+            named = urllib.request.Request(f"{gateway(bundle)}/v1/models", headers={"host": "rag.example.org"})
+            with urllib.request.urlopen(named, timeout=30) as answer:
+                assert answer.status == 200
+            pid = one_of(bundle, "gateway").pid
+            assert pid is not None
+            assert len(psutil.Process(pid).children()) == 2
+    finally:
+        cluster.call("scontrol", "update", "partitionname=main", "default=YES")
+        cluster.call("scontrol", "delete", "partitionname=second")
+    # The profile goes before variables.
+    shutil.rmtree(bundle)
+    assert (
+        ACTUATOR.preflight(write(tmp_path, [("plain1", (), "", 0.5)], '[slurm]\npartition = "main"\n'), port=None) == []
+    )
+
+
+def test_an_environment_of_the_site_that_no_node_has_is_said(cluster: Cluster, tmp_path: Path) -> None:
+    bundle = write(tmp_path, [("plain1", (), "", 0.5)], '[slurm]\nvenv = "/opt/nowhere/venv"\n')
+    with pytest.raises(NotStarted) as failed:
+        ACTUATOR.start(bundle, port=None, reembed=False, timeout_s=60, watch=lambda _: None)
+    assert "there is no /opt/nowhere/venv/bin/python3 on this node" in "\n".join(failed.value.said)
+    assert not cluster.call("squeue", "--noheader")
+
+
+def test_slurm_refuses_gpus_that_no_node_has_though_another_node_is_away(cluster: Cluster, tmp_path: Path) -> None:
+    site = '[slurm]\nnodes = "any"\ngpu_types = {a100_sxm = "a100"}\n'
+    bundle = write(tmp_path, [("large", (0,), "a100_sxm", 1.0)], site)
+    cluster.drain_node("plain2", "a fan is broken")
+    try:
+        assert [found.code for found in ACTUATOR.preflight(bundle, port=None)] == ["E0936"]
+    finally:
+        cluster.resume_node("plain2")
 
 
 def test_signs_that_slurm_takes_for_patterns_may_stand_in_the_folders_path(cluster: Cluster, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
-from harmonia_compiler.contract.slurm import SlurmComponent
+from harmonia_compiler.contract.slurm import SlurmComponent, SlurmSite
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, NotStarted, ProcessStatus, Status
 from harmonia_compiler.runtime.actuators.slurm import ACTUATOR, actuator, step
@@ -53,6 +53,8 @@ def test_a_step_asks_for_what_its_replica_takes_on_the_node_that_stands_for_its_
     assert {"--nodelist=n8", "--het-group=1", "--gres=none", "--exact"} < {*other}
     assert "--overlap" not in other
     assert {"--nodelist=n7", "--overlap", "--gres=none"} < {*front_words(job, NODES, "/shared/bundle", "12")}
+    for processes, cpus in ((1, 1), (2, 2), (64, job.components[0].cpus)):
+        assert f"--cpus-per-task={cpus}" in front_words(job, NODES, "/shared/bundle", "12", processes)
 
 
 def test_an_image_holds_the_replicas_and_sees_the_bundle_and_the_weights(
@@ -91,12 +93,14 @@ def test_a_step_does_not_take_the_gpus_of_the_batch_script_for_its_own() -> None
     assert step_environment({"CUDA_VISIBLE_DEVICES": "0", "PATH": "p"}) == {"PATH": "p", "SLURM_EXPORT_ENV": "ALL"}
 
 
-def test_a_job_from_inside_a_job_knows_nothing_of_the_one_it_is_from() -> None:
-    assert outside({"SLURM_JOB_ID": "3", "SBATCH_PARTITION": "x", "SLURM_CONF": "c", "HOME": "h", "PATH": "p"}) == {
-        "PATH": f"{Path(sys.executable).parent}:p",
-        "SLURM_CONF": "c",
-        "HOME": "h",
-    }
+def test_a_job_from_inside_a_job_knows_nothing_of_the_one_it_is_from_but_what_the_user_chose() -> None:
+    seen = {"SLURM_JOB_ID": "3", "SBATCH_CPU_BIND": "x", "SLURM_CONF": "c", "HOME": "h", "PATH": "p"}
+    user = {"SBATCH_PARTITION": "a", "SBATCH_ACCOUNT": "b", "SBATCH_QOS": "c", "SBATCH_CONSTRAINT": "d"}
+    stays = {"PATH": f"{Path(sys.executable).parent}:p", "SLURM_CONF": "c", "HOME": "h"}
+    assert outside({**seen, **user}, SlurmSite()) == {**stays, **user}
+    assert outside({**seen, **user}, SlurmSite(partition="p", account="a", qos="q", constraint="c")) == stays
+    # What would go before something that scripts say.
+    assert outside({**seen, "SBATCH_EXPORT": "ALL", "SBATCH_TIMELIMIT": "1"}, SlurmSite()) == stays
 
 
 @pytest.mark.parametrize(
@@ -163,19 +167,67 @@ def test_nodes_that_are_away_are_a_warning_and_what_the_site_says_wrongly_is_non
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = write(tmp_path, [("a", (), "", 1.0), ("b", (), "", 1.0)])
-    nodes = ["a|drained|a fan is broken", "b|idle*|none", "b|idle*|none", "c|down|none", "d|idle|none"]
+    states = ["a|drained|a fan | is broken", "b|idle*|none", "b|idle*|none", "c|down|none", "d|idle|none"]
+    nodes = ["main*|{}|{}|4|8000|(null)|{}".format(*state.split("|", 2)) for state in states]
     sinfo = "cat <<'END'\n" + "\n".join(nodes) + "\nEND"
 
     def told(said: str, sinfo: str) -> list[tuple[str, str]]:
         fake(tmp_path, monkeypatch, sbatch=f"echo 'allocation failure: {said}' >&2; exit 1", sinfo=sinfo)
-        return [(found.code, found.message.partition(said)[2]) for found in refused(bundle)]
+        return [(found.code, found.message.partition(said)[2]) for found in refused(bundle, os.environ)]
 
     no_nodes = "Requested node configuration is not available"
-    away = ", and `a` is away (drained: a fan is broken), `b` is away (does not answer)"
+    away = ", and `a` is away (drained: a fan | is broken), `b` is away (does not answer)"
     assert told(no_nodes, sinfo) == [("W0941", away)]
     # Of other nodes it is of no matter, and so it is where the partition is none.
-    assert told(no_nodes, "echo 'c|down|none'") == told(no_nodes, "exit 1") == [("E0936", "")]
+    assert told(no_nodes, "echo 'main*|c|down|4|8000|(null)|none'") == told(no_nodes, "exit 1") == [("E0936", "")]
     assert told("Invalid partition name specified", sinfo) == [("E0936", "")]
+
+
+@pytest.mark.parametrize(
+    ("gres", "lines", "code"),
+    [
+        # Of two that have all that it takes of each, one is away.
+        ("typed", ["main*|x|idle|4|8000|gpu:a100:4|none", "main*|y|down|4|8000|gpu:a100:4(S:0-1)|none"], "W0941"),
+        ("untyped", ["main*|x|idle|4|8000|gpu:a100:4|none", "main*|y|down|4|8000|shard:8,gpu:2|none"], "W0941"),
+        # What is away could not run it: too few cores, too little memory, too few GPUs, other ones, none.
+        ("typed", ["main*|x|idle|4|8000|gpu:a100:4|none", "main*|y|down|1|8000|gpu:a100:4|none"], "E0936"),
+        ("typed", ["main*|x|idle|4|8000|gpu:a100:4|none", "main*|y|down|4|100|gpu:a100:4|none"], "E0936"),
+        ("typed", ["main*|x|idle|4|8000|gpu:a100:4|none", "main*|y|down|4|8000|gpu:a100:1|none"], "E0936"),
+        ("typed", ["main*|x|idle|4|8000|gpu:a100:4|none", "main*|y|down|4|8000|gpu:l40s:4|none"], "E0936"),
+        ("untyped", ["main*|x|idle|4|8000|gpu:a100:4|none", "main*|y|down|4|8000|(null)|none"], "E0936"),
+        # It could, and there are too few even so; and it is in no partition of the job's.
+        ("typed", ["main*|y|down|4|8000|gpu:a100:4|none"], "E0936"),
+        ("typed", ["main*|x|idle|4|8000|gpu:a100:4|none", "other|y|down|4|8000|gpu:a100:4|none"], "E0936"),
+    ],
+)
+def test_a_node_that_is_away_counts_where_it_has_what_the_job_takes(
+    gres: str, lines: list[str], code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = f'[slurm]\nnodes = "any"\ngres = "{gres}"\ngpu_types = {{a100_sxm = "a100"}}\n'
+    bundle = write(tmp_path, [("a", (1,), "a100_sxm", 2.0), ("b", (1,), "a100_sxm", 2.0)], site)
+    no_nodes = "echo 'allocation failure: Requested node configuration is not available' >&2; exit 1"
+    fake(tmp_path, monkeypatch, sbatch=no_nodes, sinfo="cat <<'END'\n" + "\n".join(lines) + "\nEND")
+    assert [found.code for found in refused(bundle, os.environ)] == [code]
+
+
+def test_an_environment_of_the_site_that_is_not_here_is_told_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    venv = tmp_path / "venv"
+    bundle = write(tmp_path, MIXED, f'[slurm]\nvenv = "{venv}"\n')
+    fake(tmp_path, monkeypatch, **dict.fromkeys(("sbatch", "squeue", "scancel", "scontrol"), "true"))
+    (found,) = ACTUATOR.preflight(bundle, port=None)
+    assert (found.code, found.is_error) == ("W0942", False)
+    assert f"there is no `{venv}/bin/python3` on this machine" in found.message
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin/python3").symlink_to(sys.executable)
+    assert ACTUATOR.preflight(bundle, port=None) == []
+
+
+def test_what_a_user_set_for_the_eyes_hides_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(tmp_path, monkeypatch, squeue='[ "$SQUEUE_STATES$SQUEUE_SORT" ] || echo "7|RUNNING|None|ours"')
+    monkeypatch.setenv("SQUEUE_STATES", "PD")
+    assert [one.job for one in queue("ours")] == ["7"]
 
 
 def test_up_goes_on_asking_a_slurm_that_is_away_and_says_what_it_could_not_stop(

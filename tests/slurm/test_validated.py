@@ -1,5 +1,6 @@
 """Slurm itself takes the scripts of every sample, on nodes like the hosts that they were planned for."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,13 +44,13 @@ def alike() -> Iterator[Cluster]:
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_slurm_takes_every_script(alike: Cluster, sample: str, inventory: str, site: str, tmp_path: Path) -> None:
     planned_for(sample, inventory).write(tmp_path / "bundle", "slurm", site)
-    assert refused(tmp_path / "bundle") == []
+    assert refused(tmp_path / "bundle", os.environ) == []
 
 
 def test_slurm_refuses_what_it_does_not_have(alike: Cluster, tmp_path: Path) -> None:
     """So the test above would fail if a script asked for too much."""
     made = planned_for("vanilla", "laptop").on_hosts("nowhere")
     made.write(tmp_path / "bundle", "slurm")
-    (found,) = refused(tmp_path / "bundle")
+    (found,) = refused(tmp_path / "bundle", os.environ)
     assert found.code == "E0936"
     assert "nowhere" in found.message or "node" in found.message

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from harmonia_compiler.contract.slurm import SlurmComponent, SlurmSite
+from harmonia_compiler.contract.launch import FOR_GATEWAY
+from harmonia_compiler.contract.slurm import CHOSEN, SlurmComponent, SlurmSite
 from harmonia_compiler.emit.manifest import targets_folder
 
 _TEMPLATE = "job.sbatch.j2"
@@ -16,6 +17,7 @@ _OPTION = "#SBATCH "
 _EXPORTED = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH",
     "XDG_CACHE_HOME", "XDG_DATA_HOME", "HARMONIA_HOME", "HF_HOME", "HF_HUB_CACHE",
+    *FOR_GATEWAY, *CHOSEN.values(),
 )  # fmt: skip
 
 #: And where it loads modules: where they lie, and what defines `module`.
@@ -34,7 +36,7 @@ def script(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    options = {name: value for name in ("partition", "account", "qos", "constraint") if (value := getattr(site, name))}
+    options = {name: value for name in CHOSEN if (value := getattr(site, name))}
     if site.wall_time_s:
         options["time"] = _time(site.wall_time_s)
     return (

@@ -171,20 +171,20 @@ class Slurm:
 
     def _submit(self, bundle: Path, asked: Asked) -> str:
         run = RunDirectory(bundle)
-        documents, _ = read_job(bundle)
+        documents, job = read_job(bundle)
         late = {
             name: os.environ[name]
             for launch in documents.processes.launches
             for name in launch.late.values()
             if name in os.environ
         }
-        environment = outside({name: value for name, value in os.environ.items() if name not in late})
+        outer = {name: value for name, value in os.environ.items() if name not in late}
         try:
             run.clear_state()
             for log in run.logs.glob("*.log"):
                 log.replace(log.with_suffix(".log.1"))
             named = SharedFolder(bundle).begin(asked, late)
-            return submit(bundle, SCRIPT, named.name, (), environment)
+            return submit(bundle, SCRIPT, named.name, (), outside(outer, job.site))
         except OSError as problem:
             raise unusable(run, problem) from problem
         except SlurmFailed as failed:

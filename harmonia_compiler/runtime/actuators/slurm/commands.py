@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harmonia_compiler.contract.slurm import CHOSEN, SlurmSite
+
 #: How long a command may take, in seconds: a controller that is busy answers late.
 PATIENCE_S = 60.0
 
@@ -51,6 +53,10 @@ _NO_NODES = (
 _SERVING = ("idle", "mixed", "allocated", "completing", "planned")
 
 
+#: Variables by which users set what these commands show.
+_FOR_EYES = ("SQUEUE_", "SINFO_")
+
+
 class SlurmFailed(Exception):
     """A command that is not there, or failed; the message is a phrase."""
 
@@ -77,10 +83,40 @@ class Queued:
         return f"the queue: {known} ({word})" if known else f"the queue ({self.reason or 'no reason given'})"
 
 
-def outside(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a job is submitted with: this Python first, and from inside another job nothing of how that one was made."""
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node, what it has, and why no job starts on it at present; that is empty where jobs do."""
+
+    name: str
+    cpus: int
+    memory_mib: int
+    gres: str
+    away: str
+
+    def has(self, options: Mapping[str, str]) -> bool:
+        """Whether it has what a job with these options takes of a node, were nothing else on it."""
+        has_cpus = self.cpus >= int(options["cpus-per-task"])
+        has_memory = self.memory_mib >= int(options["mem"].removesuffix("M"))
+        return has_cpus and has_memory and self._gpus(options.get("gres", "")) >= 0
+
+    def _gpus(self, asked: str) -> int:
+        """How many GPUs it has beyond those that are asked for, as `gpu:TYPE:COUNT` or `gpu:COUNT`."""
+        if not asked:
+            return 0
+        kind, _, count = asked.rpartition(":")
+        there = re.findall(r"(gpu(?::[^:,()]+)?):(\d+)", self.gres)
+        return sum(int(number) for name, number in there if kind in ("gpu", name)) - int(count)
+
+
+def outside(environment: Mapping[str, str], site: SlurmSite) -> dict[str, str]:
+    """What a job is submitted with: this Python first, and of Slurm's variables what a user may choose by them.
+
+    Nothing of how the job was made from inside which it is submitted, and nothing that would go before what its script
+    says: variables do, also before what the site profile says.
+    """
+    chosen = {"SLURM_CONF", *(variable for name, variable in CHOSEN.items() if not getattr(site, name))}
     made = ("SLURM_", "SBATCH_", "SRUN_")
-    kept = {name: value for name, value in environment.items() if name == "SLURM_CONF" or not name.startswith(made)}
+    kept = {name: value for name, value in environment.items() if name in chosen or not name.startswith(made)}
     return {**kept, "PATH": f"{Path(sys.executable).parent}:{environment.get('PATH', '')}"}
 
 
@@ -94,12 +130,9 @@ def submit(bundle: Path, script: str, name: str, words: Sequence[str], environme
     return number
 
 
-def test_only(bundle: Path, script: str) -> str:
-    """What Slurm says of a script that it is not to run. Raises `SlurmFailed` where it would refuse it."""
-    done = _run(["sbatch", "--test-only", script], bundle, None)
-    if done.returncode:
-        raise SlurmFailed(_said(done))
-    return done.stderr.strip() or done.stdout.strip()
+def test_only(bundle: Path, script: str, environment: Mapping[str, str]) -> None:
+    """Have Slurm look at a script that it is not to run. Raises `SlurmFailed` where it would refuse it."""
+    call(["sbatch", "--test-only", script], cwd=bundle, environment=environment)
 
 
 def may_be_for_now(failed: SlurmFailed) -> bool:
@@ -107,16 +140,20 @@ def may_be_for_now(failed: SlurmFailed) -> bool:
     return any(words in str(failed) for words in _NO_NODES)
 
 
-def nodes_away(partition: str = "") -> dict[str, str]:
-    """The nodes on which no job starts at present, and in which state and why each is so. Raises `SlurmFailed`."""
+def nodes_in(partition: str) -> list[Node]:
+    """The nodes of partitions, or of the one that is taken where none is named. Raises `SlurmFailed`."""
+    found: dict[str, Node] = {}
     chosen = [f"--partition={partition}"] if partition else []
-    found: dict[str, str] = {}
-    for line in call(["sinfo", "--noheader", "--Node", "--format=%N|%T|%E", *chosen]).splitlines():
-        node, state, reason = (*line.strip().split("|", 2), "", "")[:3]
+    for line in call(["sinfo", "--noheader", "--Node", "--format=%P|%N|%T|%c|%m|%G|%E", *chosen]).splitlines():
+        part, name, state, cpus, memory, gres, reason = (*line.strip().split("|", 6), *[""] * 6)[:7]
+        if not (partition or part.endswith("*")):
+            continue
+        why = ""
         if "*" in state or state.rstrip("*~#!%$@^-+") not in _SERVING:
             why = "does not answer" if state.rstrip("*") in _SERVING else state.rstrip("*")
-            found[node] = why if reason in ("", "none") else f"{why}: {reason}"
-    return found
+            why += "" if reason in ("", "none") else f": {reason}"
+        found[name] = Node(name, int(cpus), int(memory), gres, why)
+    return [*found.values()]
 
 
 def queue(name: str) -> list[Queued]:
@@ -161,13 +198,15 @@ def call(command: Sequence[str], *, cwd: Path | None = None, environment: Mappin
 def _run(
     command: Sequence[str], cwd: Path | None, environment: Mapping[str, str] | None
 ) -> "subprocess.CompletedProcess[str]":
+    outer = os.environ if environment is None else environment
     if shutil.which(command[0]) is None:
         raise SlurmFailed(f"`{command[0]}` is not installed here")
     try:
         return subprocess.run(
             command,
             cwd=cwd,
-            env=dict(os.environ if environment is None else environment),
+            # What a user has set for the eyes says which jobs and nodes are shown, and how.
+            env={name: value for name, value in outer.items() if not name.startswith(_FOR_EYES)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

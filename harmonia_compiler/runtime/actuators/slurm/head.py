@@ -70,7 +70,10 @@ class Head:
             )
             for step, launch in zip(self._job.steps, self._documents.processes.replicas, strict=True)
         }
-        words = front_words(self._job, nodes, str(bundle), number)
+        # What is no number, the gateway itself refuses.
+        processes = os.environ.get("HARMONIA_GATEWAY_PROCESSES", "")
+        count = int(processes) if processes.isdecimal() and len(processes) < 4 else 1
+        words = front_words(self._job, nodes, str(bundle), number, max(1, count))
         self._front = KeptStep(GATEWAY, "", words, self._folder.of(number, GATEWAY))
         self._keeping: dict[str, asyncio.Task[None]] = {}
         self._phase: Phase = "starting"
@@ -216,7 +219,8 @@ class Head:
             failure = None if state is None else state.status.failure
             why = "" if failure is None else f": `{failure.process}` did not become ready: {failure.reason}"
             ended = f"job {self._successors[-1]} was to take over and ended without{why}"
-        number = await asyncio.to_thread(submit, self._bundle, SCRIPT, self._name, (), outside(os.environ))
+        environment = outside(os.environ, self._job.site)
+        number = await asyncio.to_thread(submit, self._bundle, SCRIPT, self._name, (), environment)
         self._successors.append(number)
         self._note = f"{ended}; job {number} follows" if ended else ""
         LOG.info("job %s is to take over%s", number, f", after {ended}" if ended else "")

@@ -4,17 +4,20 @@ Engines and weights are the nodes' matter: what lacks there, a step says when it
 told of before, for that may be hours later.
 """
 
+import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from harmonia_compiler.contract.bundle import ReplicaLaunch
-from harmonia_compiler.contract.slurm import SCRIPT
+from harmonia_compiler.contract.slurm import CHOSEN, SCRIPT
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected, in_order
+from harmonia_compiler.emit.targets.slurm_script import options_of
 from harmonia_compiler.runtime.actuators.slurm.commands import (
     SlurmFailed,
     may_be_for_now,
-    nodes_away,
+    nodes_in,
+    outside,
     queue,
     test_only,
 )
@@ -34,14 +37,14 @@ _COMMANDS = ("sbatch", "squeue", "scancel", "scontrol")
 
 def preflight(bundle: Path, outer: Mapping[str, str]) -> list[Diagnostic]:
     """Every finding at once."""
-    documents, _ = read_job(bundle)
+    documents, job = read_job(bundle)
     found = moving_embedders(documents.service.engines, documents.processes.replicas)
     found += [*missing_variables(documents.processes.launches, outer), *wrong_variables(documents.service, outer)]
-    found += _weights(documents.processes.replicas)
+    found += [*_weights(documents.processes.replicas), *_venv(job.site.venv)]
     if why := _unheard():
         found.append(Diagnostic("E0935", why, help="run this on a login node of the cluster"))
         return in_order(found)
-    return in_order([*found, *refused(bundle)])
+    return in_order([*found, *refused(bundle, outer)])
 
 
 def _unheard() -> str:
@@ -71,29 +74,45 @@ def _weights(replicas: Iterable[ReplicaLaunch]) -> list[Diagnostic]:
     return found
 
 
-def _away(bundle: Path) -> list[str]:
-    """Of the nodes that a bundle may run on, some that are away, in words."""
-    _, job = read_job(bundle)
-    named = {host for component in job.components for host in component.hosts} if job.site.nodes == "named" else None
+def _venv(venv: str) -> list[Diagnostic]:
+    """An environment of the site's in which nothing would start, where nodes see what is seen here."""
+    if not venv or os.access(f"{venv}/bin/python3", os.X_OK):
+        return []
+    message = f"there is no `{venv}/bin/python3` on this machine, nor on nodes that see the same folders"
+    step = "make the `venv` of the site profile with harmonia-compiler in it, or leave that key out and compile again"
+    return [Diagnostic("W0942", message, help=step)]
+
+
+def _away(written: bytes, partition: str) -> list[str]:
+    """Of the nodes that could run a script, some that are away, in words; none where there are too few even so."""
+    found: dict[str, str] = {}
     try:
-        away = nodes_away(job.site.partition)
+        there = nodes_in(partition)
     except SlurmFailed:
         return []
-    found = [f"`{node}` is away ({why})" for node, why in away.items() if named is None or node in named]
+    for asked in options_of(written):
+        named = asked["nodelist"].split(",") if "nodelist" in asked else [one.name for one in there]
+        able = [one for one in there if one.name in named and one.has(asked)]
+        if len(able) < int(asked["nodes"]):
+            return []
+        found |= {one.name: f"`{one.name}` is away ({one.away})" for one in able if one.away}
     more = len(found) - _MOST_NODES
-    return [*found[:_MOST_NODES], *([f"so are {more} more"] if more > 0 else [])]
+    return [*[*found.values()][:_MOST_NODES], *([f"so are {more} more"] if more > 0 else [])]
 
 
-def refused(bundle: Path) -> list[Diagnostic]:
+def refused(bundle: Path, outer: Mapping[str, str]) -> list[Diagnostic]:
     """What Slurm says against each script of a bundle; it submits none."""
     found = []
+    _, job = read_job(bundle)
+    environment = outside(outer, job.site)
+    partition = job.site.partition or environment.get(CHOSEN["partition"], "")
     for path in sorted((bundle / "slurm").glob("*.sbatch")):
         name = path.relative_to(bundle).as_posix()
         try:
-            test_only(bundle, name)
+            test_only(bundle, name, environment)
         except SlurmFailed as failed:
             which = "the job" if name == SCRIPT else f"`{name}`"
-            if away := _away(bundle) if may_be_for_now(failed) else []:
+            if away := _away(path.read_bytes(), partition) if may_be_for_now(failed) else []:
                 message = f"Slurm could not start {which} at present: {failed}, and {', '.join(away)}"
                 step = "it waits in the queue until they are back, or plan with other nodes"
                 found.append(Diagnostic("W0941", message, help=step))

@@ -29,6 +29,6 @@ def bring(bundle: Path, documents: LocalBundle, job: SlurmJob, name: str, replic
         for at, replica in enumerate(beside.names):
             called = f"{name}.{replica}"
             if at < count and called not in there:
-                submit(bundle, beside.script, called, (replica,), outside(os.environ))
+                submit(bundle, beside.script, called, (replica,), outside(os.environ, job.site))
             elif at >= count and called in there:
                 cancel(there[called], drain=True)

@@ -59,12 +59,21 @@ def step_words(
     return [*words, *module_command(*program)]
 
 
-def front_words(job: SlurmJob, nodes: Nodes, bundle: str, number: str) -> list[str]:
-    """The command that starts the launcher of the gateway and the controller, beside what runs on their node."""
-    host = job.components[0].hosts[0]
+def front_words(job: SlurmJob, nodes: Nodes, bundle: str, number: str, processes: int = 1) -> list[str]:
+    """The command that starts the launcher of the gateway and the controller, beside what runs on their node.
+
+    Each of the gateway's `processes` has a core, as far as the job has so many there.
+    """
+    first = job.components[0]
     words = [
-        *_srun(nodes, 0, host, "gateway"),
-        *("--exact", "--overlap", "--cpus-per-task=1", f"--mem={FRONT_MIB}M", "--gres=none"),
+        *_srun(nodes, 0, first.hosts[0], "gateway"),
+        *(
+            "--exact",
+            "--overlap",
+            f"--cpus-per-task={min(processes, first.cpus)}",
+            f"--mem={FRONT_MIB}M",
+            "--gres=none",
+        ),
     ]
     return [*words, *module_command("harmonia_compiler.runtime.actuators.slurm.front", bundle, number)]
 
