@@ -16,7 +16,8 @@ def as_text(report: Report, width: int = 120) -> str:
     console = Console(file=StringIO(), width=width, highlight=False, color_system=None)
     for table in tables(report):
         console.print(_rich(table))
-    for line in remarks(report):
+    how = "; ".join(f"{name} {value}" for name, value in report.settings.items())
+    for line in (f"How it was run: {how}.", *remarks(report)):
         console.print(Text(_plain(line)))
     assert isinstance(console.file, StringIO)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"

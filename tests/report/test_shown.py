@@ -51,6 +51,8 @@ def test_text_of_a_machine_that_is_no_limit() -> None:
         full_report(), cost_per_hour=None, decisions=(), notes=(), machine=Machine(1.0, None, 0.1, 0.95, is_limit=False)
     )
     said = as_text(plain).split("the end   rank-1    dies\n\n")[1]
+    how, _, said = said.partition("\n")
+    assert how == "How it was run: " + "; ".join(f"{name} {value}" for name, value in plain.settings.items()) + "."
     assert said == (
         "Figures are of 400 ms, from 100 ms on.\n"
         "No time was stretched: the factor is 1.\n"
@@ -59,5 +61,5 @@ def test_text_of_a_machine_that_is_no_limit() -> None:
         "No controller acted: replicas and their settings stayed as planned.\n"
     )
     measurement = msgspec.structs.replace(plain, kind="measurement", machine=None)
-    assert as_text(measurement).endswith("dies\n\nFigures are of 400 ms, from 100 ms on.\n")
+    assert as_text(measurement).endswith(f"dies\n\n{how}\nFigures are of 400 ms, from 100 ms on.\n")
     assert encode_document(measurement).endswith(b"}\n")
