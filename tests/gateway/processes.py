@@ -107,10 +107,10 @@ def command(bundle: Path, port: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def started(bundle: Path, **environment: str) -> Iterator[Running]:
+def started(bundle: Path, *words: str, **environment: str) -> Iterator[Running]:
     port = free_port()
     process = subprocess.Popen(
-        command(bundle, port), stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+        [*command(bundle, port), *words], stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
     )
     try:
         until = time.monotonic() + 30

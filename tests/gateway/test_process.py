@@ -1,12 +1,16 @@
 """The gateway as the process that a target starts."""
 
+import contextlib
+import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -35,6 +39,56 @@ def test_drains_what_runs_when_it_is_told_to_stop(running: Running) -> None:
     assert running.process.stderr is not None
     lines = [json.loads(line) for line in running.process.stderr.read().splitlines()]
     assert [line["event"] for line in lines] == ["endpoints", "listening", "stopping", "stopped"]
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_ends_what_runs_when_it_is_told_once_more_where_it_may_run_for_long(tmp_path: Path, processes: str) -> None:
+    question = b'{"inputs": {"question": "x"}}'
+
+    def ask(url: str) -> tuple[int, str]:
+        try:
+            urllib.request.urlopen(f"{url}/v1/pipelines/say", question, timeout=30).close()
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return refused.code, json.load(refused)["error"]["message"]
+        return 200, ""
+
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(1) as asking:
+        write_bundle(tmp_path / "bundle", [SAY], ENGINES, silent.getsockname()[1])
+        with started(tmp_path / "bundle", "--drain", "600", "--processes", processes) as running:
+            asked = asking.submit(ask, running.url)
+            call, _ = silent.accept()
+            for _ in range(2):
+                running.process.send_signal(signal.SIGTERM)
+                until_refused(running.port)
+            assert asked.result(30) == (503, "the gateway is being stopped")
+            assert running.process.wait(30) == 0
+            call.close()
+
+
+def test_answers_who_had_connected_before_it_was_told_to_stop_and_asks_then(tmp_path: Path, model: int) -> None:
+    write_bundle(tmp_path / "bundle", [SAY], ENGINES, model)
+    with started(tmp_path / "bundle", "--drain", "600") as running:
+        slow = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
+        slow.connect()
+        # Whoever comes later is taken later.
+        urllib.request.urlopen(f"{running.url}/healthz", timeout=5).close()
+        running.process.send_signal(signal.SIGTERM)
+        until_refused(running.port)
+        slow.request("POST", "/v1/pipelines/say", b'{"inputs": {"question": "x"}, "stream": true}')
+        assert slow.getresponse().read().endswith(b"data: [DONE]\n\n")
+        slow.close()
+        assert running.process.wait(30) == 0
+
+
+def until_refused(port: int) -> None:
+    """Return once nobody listens there any more."""
+    until = time.monotonic() + 10
+    with contextlib.suppress(ConnectionRefusedError):
+        while time.monotonic() < until:
+            socket.create_connection(("127.0.0.1", port), 5).close()
+            time.sleep(0.05)
+        raise AssertionError("it still listens")
 
 
 def test_follows_the_endpoints_file(running: Running) -> None:

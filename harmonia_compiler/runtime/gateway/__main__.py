@@ -44,9 +44,11 @@ from harmonia_compiler.runtime.gateway.transports import Transports, read_record
 from harmonia_compiler.runtime.heads import within
 from harmonia_compiler.runtime.stretched import loop_of
 
-#: How long requests may go on after the signal to stop; a little before the server gives up, they are ended by us.
-DRAIN_S = 10
-CUT_S = 9.0
+#: How long requests may go on after the signal to stop, in seconds, where nobody says it; so much before the server
+#: gives up, they are ended by us.
+DRAIN_S, BEFORE_S = 10, 1
+#: How long who has connected before that may take to ask, in seconds, at most.
+ASKS_S = 5.0
 #: How much the system keeps of what a client has not read yet, in bytes; it takes twice as many. Left to itself it
 #: takes 4 MB, for each client that asks for a long stream and reads nothing of it.
 UNREAD = 32 * 2**10
@@ -61,36 +63,54 @@ _OBJECTS_UNTIL_COLLECTION = 20_000
 class Server(uvicorn.Server):
     """uvicorn, which on the first signal to stop also tells the gateway."""
 
-    def __init__(self, config: uvicorn.Config, front: Front, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, config: uvicorn.Config, front: Front, loop: asyncio.AbstractEventLoop, drain_s: int) -> None:
         super().__init__(config)
         self._front = front
         self._loop = loop
+        self._cut_s = drain_s - BEFORE_S
+        self._first = 0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of a handler
-        """Stop accepting; what runs has until `CUT_S`. Another Ctrl-C stops at once.
+        """Stop accepting; what runs goes on for a while. Another SIGTERM ends it, another Ctrl-C all at once.
 
         uvicorn's own would raise the signal again after the end and so hide that all went well.
         """
         if self.should_exit:
             self.force_exit = sig == signal.SIGINT
+            # Ctrl-C reaches the processes of one gateway both as that and as SIGTERM.
+            if sig == self._first == signal.SIGTERM:
+                self._loop.call_soon_threadsafe(self._front.cut)
             return
-        self.should_exit = True
+        self.should_exit, self._first = True, sig
         self._front.stopping = True
         log("stopping", signal=signal.Signals(sig).name)
-        self._loop.call_soon_threadsafe(self._loop.call_later, CUT_S, self._front.cut)
+        self._loop.call_soon_threadsafe(self._loop.call_later, self._cut_s, self._front.cut)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no new connections, and first let who has connected and not asked yet do so: uvicorn closes on those."""
+        for server in self.servers:
+            server.close()
+        until = self._loop.time() + min(ASKS_S, self._cut_s / 10)
+        while any(getattr(one, "cycle", None) is None for one in self.server_state.connections):
+            if self.force_exit or self._loop.time() > until:
+                break
+            await asyncio.sleep(0.1)
+        await super().shutdown(sockets)
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
     """One process of a gateway: its part of the plan, the sockets that it listens on, the first of them the gateway's.
 
-    `alive` is a pipe that is closed when the process ends that all were started by.
+    `alive` is a pipe that is closed when the process ends that all were started by; requests may go on for `drain_s`
+    after the signal to stop.
     """
 
     part: Part
     listening: Sequence[socket.socket]
     siblings: Siblings = ALONE
     alive: int | None = None
+    drain_s: int = DRAIN_S
 
     @property
     def ledger(self) -> str:
@@ -123,7 +143,7 @@ async def run(service: Service, endpoints: Path, process: Process, parts: Parts 
         proxy_headers=False,
         log_config=None,
         server_header=False,
-        timeout_graceful_shutdown=DRAIN_S,
+        timeout_graceful_shutdown=process.drain_s,
     )
     following = [
         asyncio.create_task(again(name, look, POLL_S, metrics.bug(name)))
@@ -136,7 +156,7 @@ async def run(service: Service, endpoints: Path, process: Process, parts: Parts 
     host, port = process.listening[0].getsockname()[:2]
     log("listening", host=host, port=port, pipelines=list(front.programs))
     try:
-        await Server(config, front, loop).serve([*process.listening])
+        await Server(config, front, loop, process.drain_s).serve([*process.listening])
     finally:
         for task in following:
             task.cancel()
@@ -159,6 +179,13 @@ def main() -> None:
         metavar="N",
         default=os.environ.get(PROCESSES, "1"),
         help="how many processes serve, a core for each; also by the variable " + PROCESSES,
+    )
+    parser.add_argument(
+        "--drain",
+        type=int,
+        metavar="SECONDS",
+        default=DRAIN_S,
+        help="how long requests may go on after the signal to stop; another one ends them",
     )
     parser.add_argument("--without", default="", help="parts of the scheduling to turn off, with commas between")
     parser.add_argument("--factor", type=float, default=1.0, help="by how much a rehearsal stretches all times")
@@ -183,7 +210,8 @@ def main() -> None:
     gc.set_threshold(_OBJECTS_UNTIL_COLLECTION)
     if given.processes == 1:
         uvloop.run(
-            run(document, given.endpoints, Process(WHOLE, [listening]), parts), loop_factory=loop_of(given.factor)
+            run(document, given.endpoints, Process(WHOLE, [listening], drain_s=given.drain), parts),
+            loop_factory=loop_of(given.factor),
         )
         return
     own = [_listen("127.0.0.1", 0) for _ in range(given.processes)]
@@ -191,10 +219,11 @@ def main() -> None:
 
     def serve(number: int) -> None:
         siblings = Siblings(tuple(port for at, port in enumerate(ports) if at != number))
-        process = Process(Part(number, given.processes), [listening, own[number]], siblings, processes.alive)
+        part = Part(number, given.processes)
+        process = Process(part, [listening, own[number]], siblings, processes.alive, given.drain)
         uvloop.run(run(document, given.endpoints, process, parts), loop_factory=loop_of(given.factor))
 
-    processes = Processes(given.processes, serve)
+    processes = Processes(given.processes, serve, [listening, *own])
     sys.exit(processes.run())
 
 

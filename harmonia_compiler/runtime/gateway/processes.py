@@ -7,8 +7,9 @@ a new one would have as well, and ends all. If this one is killed, the others en
 
 import os
 import signal
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from harmonia_compiler.runtime.gateway.logs import log, log_bug
@@ -19,10 +20,13 @@ _TO_STOP = (signal.SIGTERM, signal.SIGINT)
 
 
 class Processes:
-    """`serve` is what each of them does, given its number; it returns at a signal to stop."""
+    """`serve` is what each of them does, given its number; it returns at a signal to stop.
 
-    def __init__(self, count: int, serve: Callable[[int], None]) -> None:
-        self._count, self._serve = count, serve
+    Nobody can connect to what they are `listening` on once they all have stopped accepting: this one has it open, too.
+    """
+
+    def __init__(self, count: int, serve: Callable[[int], None], listening: Sequence[socket.socket]) -> None:
+        self._count, self._serve, self._listening = count, serve, listening
         self._numbers: dict[int, int] = {}
         self._stopping = False
         # Nobody writes into it: the end that writes is closed when this process ends, however it does.
@@ -79,6 +83,8 @@ class Processes:
     def _stop(self, *_: object) -> None:
         """Tell all to stop. Ctrl-C reaches them by itself; that they are told once more makes nothing of it."""
         self._stopping = True
+        for one in self._listening:
+            one.close()
         for pid in tuple(self._numbers):
             os.kill(pid, signal.SIGTERM)
 
