@@ -105,13 +105,13 @@ def gateway(bundle: Path) -> str:
     return f"http://{address.host}:{address.port}"
 
 
-def ask(bundle: Path, question: str = "where?") -> str:
-    """One answer."""
+def ask(bundle: Path, question: str = "where?", url: str = "") -> str:
+    """One answer, of the gateway that is found there or of one that was."""
     body = {"model": "look", "messages": [{"role": "user", "content": question}]}
     request = urllib.request.Request(
-        f"{gateway(bundle)}/v1/chat/completions", msgspec.json.encode(body), {"content-type": "application/json"}
+        f"{url or gateway(bundle)}/v1/chat/completions", msgspec.json.encode(body), {"content-type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         found: dict[str, Any] = msgspec.json.decode(answer.read())
     text: str = found["choices"][0]["message"]["content"]
     return text

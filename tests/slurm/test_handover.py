@@ -1,10 +1,12 @@
 """A service that is handed over from job to job of a real Slurm, where what is to take over fails."""
 
+import asyncio
 import os
 import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from urllib.error import HTTPError
 
 import msgspec
 import pytest
@@ -17,7 +19,7 @@ from harmonia_compiler.runtime.actuators.supervision.ports import free_port
 from tests.emit.conftest import Planned, planned
 
 from .cluster import Cluster
-from .service import CODE, Load, until, up, write
+from .service import CODE, Load, ask, gateway, until, up, write
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
 
@@ -71,6 +73,45 @@ async def test_a_successor_that_fails_or_is_cancelled_is_followed_by_another(clu
     assert not cluster.call("squeue", "--noheader")
 
 
+@pytest.mark.parametrize("is_port_fixed", [False, True], ids=["any port", "a port"])
+async def test_who_has_handed_over_ends_what_it_has_begun_and_new_requests_go_to_the_other(
+    cluster: Cluster, tmp_path: Path, *, is_port_fixed: bool
+) -> None:
+    # Much longer than a gateway has where the service ends.
+    code = CODE.replace("time.sleep(0.02)", 'time.sleep(25 if question == "much" else 0.02)')
+    site = ANY.replace('"any"', '"named"') + "exclusive = false\n"
+    bundle = write(tmp_path, [("plain1", (), "", 1.0)], site, code)
+    load = Load(bundle)
+    with up(bundle, port=free_port(()) if is_port_fixed else None):
+        first, url = serving(bundle), gateway(bundle)
+        async with load.going():
+            # Shortly before the other has a gateway, which may listen on the same port.
+            await until(lambda: is_ready_elsewhere(bundle, first), 90)
+            much = asyncio.create_task(asyncio.to_thread(ask, bundle, "much", url))
+            await until(lambda: serving(bundle) != first, 20)
+            await until(lambda: f"job {first} has handed over, and ends what it has begun" in notes(bundle))
+            assert not much.done()
+            assert (await much).split(" ")[1] == first
+            await until(lambda: first not in cluster.call("squeue", "--noheader", "--format=%i"))
+        if not is_port_fixed:
+            # What is asked while the service is taken down has an answer or a reason.
+            cut = asyncio.create_task(asyncio.to_thread(ask, bundle, "much"))
+            await asyncio.sleep(1)
+    if not is_port_fixed:
+        with pytest.raises(HTTPError, match="503") as refused:
+            await cut
+        refused.value.close()
+    assert [failure for failure in load.failures if not is_port_fixed or "Connector" in failure] == []
+    assert {answer.split(" ")[1] for answer in load.answers} > {first}
+
+
+def is_ready_elsewhere(bundle: Path, first: str) -> bool:
+    """Whether the replica of another job is there."""
+    folder = SharedFolder(bundle)
+    said = [folder.of(job, "see-0").status() for job in folder.jobs() if job != first]
+    return any(one is not None and one.phase == "ready" for one in said)
+
+
 async def test_the_next_gateway_listens_on_a_port_of_the_users_before_the_old_one_goes(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -84,9 +125,20 @@ async def test_the_next_gateway_listens_on_a_port_of_the_users_before_the_old_on
             await until(lambda: serving(bundle) != first, 90)
             await until(lambda: first not in cluster.call("squeue", "--noheader", "--format=%i"))
         assert ACTUATOR.status(bundle).url.endswith(f":{port}")
-    # A connection that the old one still had open may be closed under a request; none is refused.
+    # The connection that a client has open may be closed under its request, once; none is refused.
+    assert len(load.failures) <= 4
     assert [failure for failure in load.failures if "ClientConnectorError" in failure] == []
     assert {answer.split(" ")[1] for answer in load.answers} > {first}
+
+
+async def test_who_serves_goes_on_where_one_that_took_over_has_gone(cluster: Cluster, tmp_path: Path) -> None:
+    bundle = write(tmp_path, [("plain1", (), "", 1.0)])
+    with up(bundle):
+        folder, first = SharedFolder(bundle), serving(bundle)
+        folder.set_owner(Owner("999999", 7))
+        await until(lambda: folder.owner() == Owner(first, 8))
+        assert ACTUATOR.status(bundle).ready
+        assert ask(bundle).split(" ")[1] == first
 
 
 def test_a_port_of_the_gateways_node_that_somebody_else_has_is_said(cluster: Cluster, tmp_path: Path) -> None:

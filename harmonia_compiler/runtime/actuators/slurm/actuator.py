@@ -105,7 +105,7 @@ class Slurm:
         serving = next((one for one in jobs if owner is not None and one.job == owner.job), jobs[0] if jobs else None)
         if serving is None:
             return _ended(folder, named)
-        others = tuple(_about(one) for one in jobs if one is not serving)
+        others = tuple(_about(one, folder) for one in jobs if one is not serving)
         state = folder.state(serving.job)
         if serving.is_pending or state is None:
             waits = serving.waits_for if serving.is_pending else "its script to start"
@@ -259,11 +259,14 @@ def _ended(folder: SharedFolder, named: str) -> Status:
     return Status("down", notes=(f"its job ended; `harmoniac down {named}` cleans up",))
 
 
-def _about(job: Queued) -> str:
+def _about(job: Queued, folder: SharedFolder) -> str:
     """A sentence about a job beside the one that serves."""
+    state = folder.state(job.job)
     if job.is_pending:
         return f"job {job.job} is to take over, and waits for {job.waits_for}"
-    return f"job {job.job} runs beside it: one of the two hands over to the other"
+    if state is not None and state.status.phase != "starting":
+        return f"job {job.job} has handed over, and ends what it has begun"
+    return f"job {job.job} is to take over, and starts beside it"
 
 
 def _reach(url: str, node: str) -> tuple[str, ...]:

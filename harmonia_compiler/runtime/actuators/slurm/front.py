@@ -25,9 +25,11 @@ from harmonia_compiler.contract.launch import Launch
 from harmonia_compiler.contract.regular import write_whole
 from harmonia_compiler.runtime.actuators.slurm.folder import ProcessFolder, SharedFolder
 from harmonia_compiler.runtime.actuators.slurm.keeping import (
+    GATEWAY_DRAIN_S,
     GATEWAY_GRACE_S,
     LOG,
     LOOK_EVERY_S,
+    handover_s,
     kept,
     main,
     read_job,
@@ -74,7 +76,8 @@ class Front:
         documents, slurm_job = read_job(bundle)
         run = self._folder.run()
         port = None if run is None else run.asked.port
-        launch = _following(slurm_job.gateway, self._mine.path.relative_to(bundle) / ENDPOINTS, port)
+        self._drain_s = handover_s(slurm_job.site)
+        launch = _following(slurm_job.gateway, self._mine.path.relative_to(bundle) / ENDPOINTS, port, self._drain_s)
         spec = Spec(GATEWAY, "", launch, bundle, port=port, shares_port=self._comes_after_one_here())
         self._gateway: Managed = kept(spec, self._folder, job, lambda: None)
         beside = controller_of(bundle, documents)
@@ -91,11 +94,15 @@ class Front:
         await self._look()
         running = asyncio.create_task(self._gateway.run())
         controlling: asyncio.Task[None] | None = None
+        is_handed_over = False
         failed: StartFailed | None = None
         try:
-            while not (stop.is_set() or running.done() or self._mine.stop_asked()):
+            while not (stop.is_set() or running.done() or (asked := self._mine.stop_asked()) == "now"):
                 await self._look()
-                if self._is_owner():
+                if asked and not is_handed_over:
+                    is_handed_over = True
+                    running = asyncio.create_task(self._drain(running, *([] if controlling is None else [controlling])))
+                elif self._is_owner():
                     await self._be_found()
                     if self._controller is not None and controlling is None:
                         controlling = asyncio.create_task(keep_beside(self._controller))
@@ -110,8 +117,7 @@ class Front:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            ends = [] if self._controller is None else [self._controller.stop(GRACE_S)]
-            await asyncio.gather(self._gateway.stop(GATEWAY_GRACE_S), *ends)
+            await self._stop(GATEWAY_DRAIN_S)
         last = msgspec.structs.replace(
             self._gateway.status,
             phase="failed" if failed else "stopped",
@@ -120,6 +126,25 @@ class Front:
         )
         await written(self._mine.set_status, last)
         return FAILED if failed else STOPPED
+
+    async def _drain(self, *tasks: asyncio.Task[None]) -> None:
+        """Keep nothing up any more, take no new connections, and return once what has been begun has ended."""
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._stop(self._drain_s)
+
+    async def _stop(self, drain_s: float) -> None:
+        """End the controller, and the gateway, which may end what it has begun for so long."""
+        ends = [] if self._controller is None else [self._controller.stop(GRACE_S)]
+        await asyncio.gather(self._stop_gateway(drain_s), *ends)
+
+    async def _stop_gateway(self, drain_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(drain_s):
+                await self._gateway.stop(drain_s + GRACE_S)
+        # Told once more, it cuts what is left.
+        await self._gateway.stop(GATEWAY_GRACE_S - GATEWAY_DRAIN_S)
 
     def _comes_after_one_here(self) -> bool:
         """Whether the gateway that it takes over from is on this node."""
@@ -204,13 +229,14 @@ class Front:
                     await written(write_whole, place, content, 0o600)
 
 
-def _following(launch: Launch, endpoints: Path, port: int | None) -> Launch:
+def _following(launch: Launch, endpoints: Path, port: int | None, drain_s: int) -> Launch:
     """The gateway's launch, with the file of this job's replicas in place of the bundle's.
 
-    A port that the user fixed is shared with the gateway of the next job, which may have to be there before it goes.
+    What it has begun it ends for as long as nobody tells it once more to end. A port that the user fixed is shared with
+    the gateway of the next job, which may have to be there before it goes.
     """
     words = [str(endpoints) if word == f"run/{ENDPOINTS}" else word for word in launch.command]
-    words += [] if port is None else ["--share-port"]
+    words += ["--drain", str(drain_s), *([] if port is None else ["--share-port"])]
     return msgspec.structs.replace(launch, command=tuple(words))
 
 

@@ -5,8 +5,8 @@ why. Once the service has been up, steps are started again for ever.
 
 Where another job has the service when this one starts, it is this one's to take over: it brings everything up beside
 the other, and then says in `owner.json` that it serves. The other sees that, lets clients find the new gateway, ends
-what it has begun, and goes. A vector store cannot be open twice: where there is one, the other is asked to go first,
-and the service is away until the store is open again.
+what it has begun, for which it has until its wall time, and goes. A vector store cannot be open twice: where there is
+one, the other is asked to go first, and the service is away until the store is open again.
 
 As long as the other serves, a step that does not come up ends the one that was to take over, and the other submits the
 next. Once the other has gone nobody else has the service, and this one starts its steps until they come up.
@@ -29,6 +29,7 @@ from harmonia_compiler.runtime.actuators.slurm.keeping import (
     GATEWAY_GRACE_S,
     LOG,
     LOOK_EVERY_S,
+    handover_s,
     main,
     read_job,
     signalled,
@@ -40,7 +41,7 @@ from harmonia_compiler.runtime.actuators.slurm.steps import KeptStep
 from harmonia_compiler.runtime.actuators.supervision import placing
 from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, STOPPED
 from harmonia_compiler.runtime.actuators.supervision.rundir import ADDRESS
-from harmonia_compiler.runtime.actuators.supervision.scaling import wanted_in
+from harmonia_compiler.runtime.actuators.supervision.scaling import DRAIN_S, wanted_in
 from harmonia_compiler.runtime.bundle import CONTROLLER, GATEWAY
 
 #: How long clients have to find the gateway that took over before the old one goes, in seconds.
@@ -158,9 +159,12 @@ class Head:
         while not self._stop.is_set():
             owner, claim = self._folder.owner(), self._folder.claim()
             if owner is not None and owner.job != self._number:
-                LOG.info("job %s has taken over", owner.job)
-                await asyncio.sleep(LINGER_S)
-                return
+                if await self._is_alive(owner.job):
+                    LOG.info("job %s has taken over", owner.job)
+                    await self._drain()
+                    return
+                # It ended before anybody could rely on it.
+                await written(self._folder.set_owner, Owner(self._number, owner.epoch + 1))
             if claim is not None and owner is not None and claim.epoch > owner.epoch:
                 if await self._is_alive(claim.job):
                     LOG.info("job %s takes over, and waits for the store", claim.job)
@@ -173,6 +177,17 @@ class Head:
             await self._bring_further(wanted)
             await asyncio.sleep(LOOK_EVERY_S)
 
+    async def _drain(self) -> None:
+        """Let clients find the gateway that took over, and have this one's end what it has begun, until told to end."""
+        self._phase = "stopping"
+        told = asyncio.create_task(self._stop.wait())
+        await asyncio.wait([told], timeout=LINGER_S)
+        draining = asyncio.create_task(self._front.stop(drain_s=handover_s(self._job.site)))
+        await asyncio.wait([told, draining], return_when=asyncio.FIRST_COMPLETED)
+        for task in (told, draining):
+            task.cancel()
+        await asyncio.gather(told, draining, return_exceptions=True)
+
     def _bring(self, engine: str, count: int, leaving: dict[str, asyncio.Task[None]]) -> None:
         """Of the plan's replicas of an engine the first ones stay; those that came on top are jobs of their own."""
         of_engine = [one.replica for one in self._documents.processes.replicas if one.engine == engine]
@@ -181,7 +196,7 @@ class Head:
             if at < max(1, count) and not step.wanted and (task is None or task.done()):
                 self._keep(step)
             elif at >= max(1, count) and step.wanted:
-                leaving[name] = asyncio.create_task(step.stop(drain=True))
+                leaving[name] = asyncio.create_task(step.stop(drain_s=DRAIN_S))
 
     async def _bring_further(self, wanted: Mapping[str, int]) -> None:
         """Have the jobs of the replicas that are to come on top; where Slurm refuses, it is asked again later."""
@@ -197,13 +212,14 @@ class Head:
     async def _hand_over_in_time(self) -> None:
         """From its time on, see that a job is there that is to take over: one that is refused or ends is followed.
 
-        Which there are, the queue says.
+        Which there are, the queue says; one that is on its way out takes nothing over.
         """
         if self._see_successor_after is None or time.monotonic() < self._see_successor_after:
             return
         try:
             jobs = await asyncio.to_thread(queue, self._name)
-            if not any(one.name == self._name and one.job != self._number for one in jobs):
+            others = [one for one in jobs if one.name == self._name and one.job != self._number]
+            if not any(one.is_pending or not self._is_going(one.job) for one in others):
                 await self._submit_successor()
             self._trouble = ""
         except SlurmFailed as failed:
@@ -253,6 +269,11 @@ class Head:
         if not self._is_alone and self._folder.owner() is not None:
             self._is_alone = await self._serving_elsewhere() is None
         return not self._is_alone
+
+    def _is_going(self, job: str) -> bool:
+        """Whether a job has said that it ends, or has ended."""
+        state = self._folder.state(job)
+        return state is not None and state.status.phase in ("stopping", "down", "failed")
 
     async def _is_alive(self, job: str) -> bool:
         """Whether a job has not said that it has ended, nor has been ended without a word."""

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from harmonia_compiler.contract.slurm import JOB, SlurmJob
+from harmonia_compiler.contract.slurm import JOB, SlurmJob, SlurmSite
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.actuators.slurm.folder import SharedFolder
 from harmonia_compiler.runtime.actuators.supervision import pids
@@ -16,6 +16,7 @@ from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, GRACE
 from harmonia_compiler.runtime.actuators.supervision.logs import Logs
 from harmonia_compiler.runtime.actuators.supervision.managed import Managed
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
+from harmonia_compiler.runtime.actuators.supervision.scaling import DRAIN_S
 from harmonia_compiler.runtime.actuators.supervision.spec import Shared, Spec
 from harmonia_compiler.runtime.actuators.supervision.turns import turns_on_machine
 from harmonia_compiler.runtime.bundle import LocalBundle, read_document, read_local_bundle
@@ -25,8 +26,13 @@ LOG = logging.getLogger(__name__)
 
 #: How often files are looked at, in seconds.
 LOOK_EVERY_S = 0.3
-#: How long the gateway has for what it works on, in seconds: its own limit, and a little.
-GATEWAY_GRACE_S = GRACE_S + 5.0
+#: How long the gateway has for what it works on where the service ends, in seconds, and until it has ended itself.
+GATEWAY_DRAIN_S, GATEWAY_GRACE_S = GRACE_S - 1.0, GRACE_S + 5.0
+
+
+def handover_s(site: SlurmSite) -> int:
+    """How long at most a gateway that has handed over ends what it has begun: as long as its job may last."""
+    return max(round(DRAIN_S), site.wall_time_s)
 
 
 def read_job(bundle: Path) -> tuple[LocalBundle, SlurmJob]:

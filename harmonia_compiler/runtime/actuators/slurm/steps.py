@@ -15,7 +15,6 @@ from harmonia_compiler.runtime.actuators.slurm.keeping import LOG
 from harmonia_compiler.runtime.actuators.slurm.srun import step_environment
 from harmonia_compiler.runtime.actuators.supervision import placing
 from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S, describe_exit
-from harmonia_compiler.runtime.actuators.supervision.scaling import DRAIN_S
 
 #: How long a launcher has to end beyond what it gives its own process, in seconds.
 _BEYOND_S = 8.0
@@ -84,15 +83,15 @@ class KeptStep:
             LOG.info("%s starts again", self.name)
             self._restarts += 1
 
-    async def stop(self, *, drain: bool = False, grace_s: float = GRACE_S) -> None:
-        """Have it end, what it has begun first where it shall `drain`."""
+    async def stop(self, *, drain_s: float = 0.0, grace_s: float = GRACE_S) -> None:
+        """Have it end; where it has time for that, what it has begun first."""
         self._unwanted.set()
         process = self._process
         if process is None:
             return
         with contextlib.suppress(OSError):
-            self._folder.ask_to_stop(drain=drain)
-        patience_s = grace_s + _BEYOND_S + (DRAIN_S if drain else 0.0)
+            self._folder.ask_to_stop(drain=drain_s > 0.0)
+        patience_s = grace_s + _BEYOND_S + drain_s
         for limit_s, end in ((patience_s, process.terminate), (_BEYOND_S, process.kill)):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), limit_s)
