@@ -131,6 +131,25 @@ async def test_the_next_gateway_listens_on_a_port_of_the_users_before_the_old_on
     assert {answer.split(" ")[1] for answer in load.answers} > {first}
 
 
+async def test_what_was_to_take_over_goes_on_trying_once_the_wall_time_has_ended_the_other(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    code = f"{CODE}\nif os.path.exists({str(broken)!r}):\n    raise RuntimeError('no such table')\n"
+    times = 'wall_time = "00:02:00"\ndrain = "00:00:20"\nhandover = "00:01:35"\n'
+    site = '[slurm]\nnodes = "any"\nsubmit_from_nodes = true\n'
+    bundle = write(tmp_path, [("anywhere", (), "", 1.0)], site + times, code)
+    with up(bundle):
+        first = serving(bundle)
+        broken.touch()
+        await until(lambda: first not in cluster.call("squeue", "--noheader", "--format=%i"), 150)
+        await until(lambda: f"job {first} ended with its wall time" in notes(bundle))
+        assert ACTUATOR.status(bundle).phase == "starting"
+        broken.unlink()
+        await until(lambda: serving(bundle) != first, 90)
+        assert ask(bundle).split(" ")[1] == serving(bundle)
+
+
 async def test_who_serves_goes_on_where_one_that_took_over_has_gone(cluster: Cluster, tmp_path: Path) -> None:
     bundle = write(tmp_path, [("plain1", (), "", 1.0)])
     with up(bundle):

@@ -153,7 +153,49 @@ def test_up_says_what_the_queue_waits_for(cluster: Cluster, tmp_path: Path) -> N
     assert f"Slurm could not start the job at present: {NO_NODES}, {away}" in " ".join(done.stderr.split())
     assert "up: job waiting, waits for the queue: " in done.stderr
     assert "error[E0909]: `job` did not become ready: after 4 s in all it still waits for the queue: " in done.stderr
+    assert "wait longer, as with `--timeout 2h`; what was submitted is taken back" in " ".join(done.stderr.split())
     assert not cluster.call("squeue", "--noheader")
+
+
+def test_a_start_whose_wall_time_is_over_before_says_so_and_for_what_it_waited(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    site = '[slurm]\nwall_time = "00:01:00"\ndrain = "00:00:58"\n'
+    bundle = write(tmp_path, [("plain1", (), "", 1.0)], site, f"import time\n\ntime.sleep(100)\n{CODE}")
+    with pytest.raises(NotStarted) as failed:
+        ACTUATOR.start(bundle, port=None, reembed=False, timeout_s=90, watch=lambda _: None)
+    (found,) = failed.value.found
+    assert found.message.startswith(
+        "`job` did not become ready: its wall time was nearly over before all was up, after "
+    )
+    assert "`see-0` still waits for " in found.message
+    assert "the wall time is nearly over" in "\n".join(failed.value.said)
+    assert not cluster.call("squeue", "--noheader")
+
+
+def test_a_folder_that_no_node_sees_is_said(cluster: Cluster, tmp_path: Path) -> None:
+    write(tmp_path, [("plain1", (), "", 1.0)])
+    here = tmp_path / "here"
+    here.mkdir()
+    # Only this command sees what is mounted there.
+    hidden = f"mount -t tmpfs none {here} && cp -r {tmp_path / 'bundle'} {here} && touch {here}/there && exec "
+    command = f"{hidden} {Path(sys.executable).with_name('harmoniac')} up {here}/bundle"
+    done = subprocess.run(["unshare", "-m", "sh", "-c", command], check=False, capture_output=True, text=True)
+    if "mount" in done.stderr:
+        pytest.skip(done.stderr)
+    said = " ".join(done.stderr.split())
+    assert "ended: its script failed with exit code 1, and it wrote nothing: its nodes have to see" in said
+    assert "cleans up" not in said
+    assert not cluster.call("squeue", "--noheader")
+
+
+async def test_status_says_how_a_job_ended_that_was_cancelled(cluster: Cluster, tmp_path: Path) -> None:
+    bundle = write(tmp_path, [("plain1", (), "", 1.0)])
+    with up(bundle):
+        job = cluster.call("squeue", "--noheader", "--format=%i")
+        cluster.call("scancel", job)
+        await until(lambda: ACTUATOR.status(bundle).phase == "down")
+        assert ACTUATOR.status(bundle).notes[0] == f"job {job} ended: somebody cancelled it"
 
 
 async def test_no_request_is_lost_where_an_engine_and_a_step_are_killed_a_node_drained_and_its_daemon_gone(
@@ -225,6 +267,7 @@ async def test_replicas_beyond_the_plans_are_jobs_that_come_and_go(cluster: Clus
                 ACTUATOR.scale(bundle, {engine: 2})
             await until(lambda: len(jobs_in(load.answers)) == 2)
             assert name in ACTUATOR.log_names(bundle)
+            assert [(one.name, one.phase) for one in ACTUATOR.status(bundle).beside] == [(name, "ready")]
             ACTUATOR.scale(bundle, {engine: 1})
             await until(lambda: len(cluster.call("squeue", "--noheader").splitlines()) == 1)
             await asyncio.sleep(1)
@@ -240,7 +283,7 @@ async def test_the_controller_submits_a_job_where_its_replicas_do_not_suffice(cl
             await until(lambda: len(jobs_in(load.answers)) == 2, 90)
             said = ACTUATOR.status(bundle).said
         assert said is not None
-        assert [one.name for one in ACTUATOR.status(bundle).beside] == ["controller"]
+        assert ACTUATOR.status(bundle).beside[0].name == "controller"
     assert load.failures == []
     assert not cluster.call("squeue", "--noheader")
 

@@ -21,12 +21,14 @@ from harmonia_compiler.runtime.actuators.slurm.commands import (
     Queued,
     SlurmFailed,
     cancel,
+    how_ended,
+    last_of,
     outside,
     queue,
     submit,
 )
-from harmonia_compiler.runtime.actuators.slurm.folder import Owner, Run, SharedFolder
-from harmonia_compiler.runtime.actuators.slurm.keeping import GATEWAY_GRACE_S, read_job
+from harmonia_compiler.runtime.actuators.slurm.folder import MORE, Owner, Run, SharedFolder
+from harmonia_compiler.runtime.actuators.slurm.keeping import GATEWAY_GRACE_S, JOB_LOG, read_job
 from harmonia_compiler.runtime.actuators.slurm.preflight import preflight
 from harmonia_compiler.runtime.actuators.supervision.beside import last_words
 from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S
@@ -34,6 +36,7 @@ from harmonia_compiler.runtime.actuators.supervision.preflight import models_of
 from harmonia_compiler.runtime.actuators.supervision.refusing import (
     SHOWN_LINES,
     check_asked,
+    given_up,
     not_started,
     not_stopped,
     unusable,
@@ -42,9 +45,6 @@ from harmonia_compiler.runtime.actuators.supervision.rundir import Asked, RunDir
 from harmonia_compiler.runtime.actuators.supervision.scaling import want
 from harmonia_compiler.runtime.actuators.supervision.tailing import lines_of, tail
 from harmonia_compiler.runtime.bundle import CONTROLLER, GATEWAY
-
-#: What the job itself is called among its processes: its log is what the batch script wrote.
-JOB_LOG = "job"
 
 _LOOK_EVERY_S = 0.5
 #: How often at least Slurm is asked about a job that waits in its queue, in seconds: so often a scheduler decides.
@@ -99,22 +99,26 @@ class Slurm:
             return Status("down")
         owner = folder.owner()
         try:
-            jobs = [one for one in queue(run.name) if one.name == run.name]
+            queued = queue(run.name)
+            jobs = [one for one in queued if one.name == run.name]
+            if not jobs:
+                return _ended(bundle, folder, run, named)
         except SlurmFailed as failed:
             return _unseen(folder, owner, failed)
-        serving = next((one for one in jobs if owner is not None and one.job == owner.job), jobs[0] if jobs else None)
-        if serving is None:
-            return _ended(folder, named)
+        serving = next((one for one in jobs if owner is not None and one.job == owner.job), jobs[0])
         others = tuple(_about(one, folder) for one in jobs if one is not serving)
+        before = folder.state(owner.job) if owner is not None and owner.job not in {one.job for one in jobs} else None
+        others += () if before is None else before.status.notes
         state = folder.state(serving.job)
-        if serving.is_pending or state is None:
-            waits = serving.waits_for if serving.is_pending else "its script to start"
-            waiting = ProcessStatus(JOB_LOG, "", "waiting", time.time(), waiting_for=waits)
+        # What a job that was queued anew says of its end is of its earlier life.
+        if serving.is_pending or state is None or state.status.phase == "down":
+            waiting = _waiting(JOB_LOG, serving)
             return Status("starting", (waiting,), notes=(f"job {serving.job}", *others))
         status = state.status
         reach = _reach(status.url, state.node) if status.url else ()
-        said = last_words(bundle / "run")
-        return msgspec.structs.replace(status, said=said, notes=(f"job {serving.job}", *reach, *others, *status.notes))
+        beside = (*status.beside, *(_on_top(one, run, folder) for one in queued if one.name != run.name))
+        notes = (f"job {serving.job}", *reach, *others, *status.notes)
+        return msgspec.structs.replace(status, said=last_words(bundle / "run"), notes=notes, beside=beside)
 
     def room(self, bundle: Path) -> Mapping[str, Sequence[str]]:
         """See `Actuator.room`."""
@@ -196,17 +200,17 @@ class Slurm:
         """Return once the service is up; raises `NotStarted`."""
         began = there = time.monotonic()
         while not (status := self.status(bundle)).is_running:
-            watch(status)
+            # What cleans up is no matter of a start, which does so itself.
+            watch(status if status.phase != "down" else msgspec.structs.replace(status, notes=status.notes[:1]))
             now = time.monotonic()
             if status.is_stale or status.phase not in ("down", "failed"):
                 there = now
             if status.failure is not None:
                 raise _not_started(bundle, status.failure.process, status.failure.reason)
             if now - there > _UNKNOWN_S:
-                raise _not_started(bundle, JOB_LOG, "; ".join(status.notes) or "it ended")
+                raise _not_started(bundle, JOB_LOG, status.notes[0] if status.notes else "it ended")
             if now - began > timeout_s:
-                name, why = _late(status)
-                raise _not_started(bundle, name, f"after {timeout_s:g} s in all {why}", goes_on=not ours)
+                raise _late(bundle, status, timeout_s, goes_on=not ours)
             is_queued = status.is_stale or any(one.name == JOB_LOG for one in status.processes)
             time.sleep(min(_ASK_EVERY_S, max(_LOOK_EVERY_S, (now - began) / 10)) if is_queued else _LOOK_EVERY_S)
         watch(status)
@@ -231,13 +235,18 @@ def _check_asked(bundle: Path, asked: Asked, run: Run | None) -> None:
         check_asked(bundle, asked, run.asked, run.asked.port)
 
 
-def _late(status: Status) -> tuple[str, str]:
+def _late(bundle: Path, status: Status, timeout_s: float, *, goes_on: bool) -> NotStarted:
     """Which process a start still waits for, and for what, where its time is over."""
+    after = f"after {timeout_s:g} s in all"
     if status.is_stale:
-        return JOB_LOG, status.notes[-1]
+        return _not_started(bundle, JOB_LOG, f"{after} {status.notes[-1]}", goes_on=goes_on)
     late = next((one for one in status.processes if one.phase != "ready"), None)
     name, waits = (JOB_LOG, "Slurm") if late is None else (late.name, late.waiting_for)
-    return name, f"it still waits for {waits}"
+    why = f"{after} it still waits for {waits}"
+    if name != JOB_LOG or goes_on:
+        return _not_started(bundle, name, why, goes_on=goes_on)
+    # It has not begun, and has written nothing.
+    return given_up(name, why, "wait longer, as with `--timeout 2h`; what was submitted is taken back", [])
 
 
 def _unseen(folder: SharedFolder, owner: Owner | None, failed: SlurmFailed) -> Status:
@@ -250,13 +259,38 @@ def _unseen(folder: SharedFolder, owner: Owner | None, failed: SlurmFailed) -> S
     return msgspec.structs.replace(status, notes=notes, is_stale=True)
 
 
-def _ended(folder: SharedFolder, named: str) -> Status:
-    """Of a service none of whose jobs is there any more: why, where the last one said so; `named` is its bundle."""
+def _ended(bundle: Path, folder: SharedFolder, run: Run, named: str) -> Status:
+    """Of a service none of whose jobs is there any more: why, as far as anybody says; `named` is its bundle.
+
+    Raises `SlurmFailed`.
+    """
     jobs = folder.jobs()
     state = folder.state(jobs[-1]) if jobs else None
     if state is not None and state.status.failure is not None:
         return Status("down", failure=state.status.failure, notes=("the last start failed",))
-    return Status("down", notes=(f"its job ended; `harmoniac down {named}` cleans up",))
+    last = last_of(run.name)
+    if state is not None and state.status.phase == "down" and state.status.notes:
+        ended = "; ".join(state.status.notes)
+    elif last is None:
+        ended = "its job ended, and Slurm does not remember how"
+    else:
+        ended = f"job {last.job} ended: {how_ended(last)}"
+        if last.state == "FAILED" and not RunDirectory(bundle).log_of(f"{JOB_LOG}-{last.job}").is_file():
+            ended += f", and it wrote nothing: its nodes have to see `{bundle}` where it is here"
+    return Status("down", notes=(ended, f"`harmoniac up {named}` starts it again, `harmoniac down {named}` cleans up"))
+
+
+def _waiting(name: str, job: Queued) -> ProcessStatus:
+    """A process of a job that has not begun."""
+    waits = job.waits_for if job.is_pending else "its script to start"
+    return ProcessStatus(name, "", "waiting", time.time(), waiting_for=waits)
+
+
+def _on_top(job: Queued, run: Run, folder: SharedFolder) -> ProcessStatus:
+    """A replica that came on top, in a job of its own."""
+    name = job.name.removeprefix(f"{run.name}.")
+    said = None if job.is_pending else folder.of(f"{MORE}{job.job}", name).status()
+    return _waiting(name, job) if said is None else said
 
 
 def _about(job: Queued, folder: SharedFolder) -> str:

@@ -14,18 +14,18 @@ from harmonia_compiler.contract.slurm import CHOSEN, SlurmSite
 #: How long a command may take, in seconds: a controller that is busy answers late.
 PATIENCE_S = 60.0
 
-#: States of jobs that have ended or are about to.
-_ENDED = (
-    "CANCELLED",
-    "COMPLETED",
-    "FAILED",
-    "TIMEOUT",
-    "NODE_FAIL",
-    "PREEMPTED",
-    "BOOT_FAIL",
-    "DEADLINE",
-    "OUT_OF_MEMORY",
-)
+#: States of jobs that have ended or are about to, and what came to pass.
+_ENDED = {
+    "CANCELLED": "somebody cancelled it",
+    "COMPLETED": "its script ended",
+    "FAILED": "its script failed",
+    "TIMEOUT": "its wall time was over",
+    "NODE_FAIL": "a node of it failed",
+    "PREEMPTED": "a job of a higher priority took its place",
+    "BOOT_FAIL": "a node of it did not start",
+    "DEADLINE": "its deadline was over",
+    "OUT_OF_MEMORY": "it took more memory than it had",
+}
 
 #: Why a job waits, in words; of others Slurm's own word is shown.
 _REASONS = {
@@ -158,12 +158,32 @@ def nodes_in(partition: str) -> list[Node]:
 
 def queue(name: str) -> list[Queued]:
     """The jobs of a service that have not ended, in the order of their numbers. Raises `SlurmFailed`."""
-    said = call(["squeue", "--me", "--noheader", "--format=%i|%T|%r|%j"])
+    return [one for one in _listed(name) if one.state not in _ENDED]
+
+
+def last_of(name: str) -> Queued | None:
+    """The last job of a service, be it that it has ended, as long as Slurm remembers it. Raises `SlurmFailed`."""
+    return next((one for one in reversed(_listed(name, "--states=all")) if one.name == name), None)
+
+
+def how_ended(job: Queued) -> str:
+    """What came to pass with a job that has ended, in words. Raises `SlurmFailed`."""
+    code = ""
+    if job.state == "FAILED":
+        found = re.search(r"\bExitCode=(\d+):", call(["scontrol", "--oneliner", "show", "job", job.job]))
+        code = "" if found is None else f" with exit code {found[1]}"
+    reason = "" if job.reason in ("", "None", "NonZeroExitCode") else f" ({job.reason})"
+    return f"{_ENDED.get(job.state, job.state)}{code}{reason}"
+
+
+def _listed(name: str, *words: str) -> list[Queued]:
+    """The jobs of a service that Slurm lists, in the order of their numbers; by itself those that have not ended."""
+    said = call(["squeue", "--me", "--noheader", "--format=%i|%T|%r|%j", *words])
     found: dict[int, Queued] = {}
     for line in said.splitlines():
         job, state, reason, called = (*line.strip().split("|", 3), "", "", "")[:4]
         number, _, part = job.partition("+")
-        if number.isdigit() and part in ("", "0") and called.split(".")[0] == name and state not in _ENDED:
+        if number.isdigit() and part in ("", "0") and called.split(".")[0] == name:
             found[int(number)] = Queued(number, state, reason, called)
     return [found[number] for number in sorted(found)]
 

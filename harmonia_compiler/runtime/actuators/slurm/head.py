@@ -27,6 +27,7 @@ from harmonia_compiler.runtime.actuators.slurm.commands import SlurmFailed, outs
 from harmonia_compiler.runtime.actuators.slurm.folder import JobState, Owner, SharedFolder
 from harmonia_compiler.runtime.actuators.slurm.keeping import (
     GATEWAY_GRACE_S,
+    JOB_LOG,
     LOG,
     LOOK_EVERY_S,
     handover_s,
@@ -46,6 +47,8 @@ from harmonia_compiler.runtime.bundle import CONTROLLER, GATEWAY
 
 #: How long clients have to find the gateway that took over before the old one goes, in seconds.
 LINGER_S = 5.0
+#: So much earlier than it is asked for, in seconds, Slurm may tell a job of its end, and what a start takes.
+EARLIER_S = 65.0
 #: How often it is seen whether a job is there that is to take over, in seconds; a delay after each is added.
 SUCCESSOR_S = 5.0
 #: How often it is seen whether the jobs of replicas that came on top are still there, in seconds.
@@ -97,6 +100,8 @@ class Head:
                 self._phase = "running"
                 LOG.info("the service is up")
                 await self._look_after()
+            if self._stop.is_set() and self._phase != "stopping":
+                await self._told()
         finally:
             await self._end()
             saying.cancel()
@@ -188,6 +193,26 @@ class Head:
             task.cancel()
         await asyncio.gather(told, draining, return_exceptions=True)
 
+    async def _told(self) -> None:
+        """Say why this job is to end; where its time is over, see to it that another is there that goes on."""
+        lasted_s, site = time.monotonic() - self._began, self._job.site
+        if not site.wall_time_s or lasted_s < site.wall_time_s - site.drain_s - EARLIER_S:
+            LOG.info("told to end after %.0f s", lasted_s)
+            return
+        LOG.warning("told to end after %.0f s: the wall time is nearly over", lasted_s)
+        if await asyncio.to_thread(self._folder.owner) is None:
+            late = next((one for one in (*self._replicas.values(), self._front) if one.status.phase != "ready"), None)
+            what = "" if late is None else f": `{late.name}` still waits for {late.status.waiting_for}"
+            self._failure = Failure(
+                JOB_LOG, f"its wall time was nearly over before all was up, after {lasted_s:.0f} s{what}"
+            )
+            return
+        self._phase = "stopping"
+        if self._see_successor_after is not None:
+            self._see_successor_after = 0.0
+            await self._hand_over_in_time()
+        self._note = "; ".join(note for note in (f"job {self._number} ended with its wall time", self._note) if note)
+
     def _bring(self, engine: str, count: int, leaving: dict[str, asyncio.Task[None]]) -> None:
         """Of the plan's replicas of an engine the first ones stay; those that came on top are jobs of their own."""
         of_engine = [one.replica for one in self._documents.processes.replicas if one.engine == engine]
@@ -233,8 +258,8 @@ class Head:
         if self._successors:
             state = self._folder.state(self._successors[-1])
             failure = None if state is None else state.status.failure
-            why = "" if failure is None else f": `{failure.process}` did not become ready: {failure.reason}"
-            ended = f"job {self._successors[-1]} was to take over and ended without{why}"
+            why = "" if failure is None else f", since `{failure.process}` did not become ready: {failure.reason}"
+            ended = f"job {self._successors[-1]} was to take over and ended before it did{why}"
         environment = outside(os.environ, self._job.site)
         number = await asyncio.to_thread(submit, self._bundle, SCRIPT, self._name, (), environment)
         self._successors.append(number)
@@ -267,7 +292,8 @@ class Head:
     async def _is_dispensable(self) -> bool:
         """Whether nobody misses this job where it gives up: the service never was up, or another has it."""
         if not self._is_alone and self._folder.owner() is not None:
-            self._is_alone = await self._serving_elsewhere() is None
+            other = await self._serving_elsewhere()
+            self._is_alone = other is None or self._is_going(other.job)
         return not self._is_alone
 
     def _is_going(self, job: str) -> bool:

@@ -24,6 +24,8 @@ from harmonia_compiler.runtime.stderr import unbuffered
 
 LOG = logging.getLogger(__name__)
 
+#: What the job itself is called among its processes: its log is what the batch script wrote.
+JOB_LOG = "job"
 #: How often files are looked at, in seconds.
 LOOK_EVERY_S = 0.3
 #: How long the gateway has for what it works on where the service ends, in seconds, and until it has ended itself.
