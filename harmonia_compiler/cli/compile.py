@@ -71,6 +71,7 @@ def command(
     _print(plan, target, out)
     if validate:
         _validate(out, target)
+    click.echo(f"next: harmoniac up {shell_word(out)}")
 
 
 def _validate(out: Path, target: str) -> None:
@@ -113,4 +114,3 @@ def _print(plan: Plan, target: str, out: Path) -> None:
         )
     for line in uncarried(plan):
         click.echo(line)
-    click.echo(f"next: harmoniac up {shell_word(out)}")

@@ -308,3 +308,4 @@ def test_compile_validates_with_slurm_what_it_wrote(cluster: Cluster, tmp_path: 
         harmoniac = Path(sys.executable).with_name("harmoniac")
         done = subprocess.run([harmoniac, "compile", *words], check=False, capture_output=True, text=True)
         assert (done.returncode, "E0936" in done.stderr) == (code, code == 1), done.stderr
+        assert ("next: harmoniac up" in done.stdout) == (code == 0)
