@@ -15,7 +15,7 @@ from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, NotStarted, ProcessStatus, Status
 from harmonia_compiler.runtime.actuators.slurm import ACTUATOR, actuator, step
 from harmonia_compiler.runtime.actuators.slurm.commands import Queued, outside, queue
-from harmonia_compiler.runtime.actuators.slurm.folder import ProcessFolder, SharedFolder
+from harmonia_compiler.runtime.actuators.slurm.folder import JobState, Owner, ProcessFolder, SharedFolder
 from harmonia_compiler.runtime.actuators.slurm.keeping import read_job
 from harmonia_compiler.runtime.actuators.slurm.preflight import refused
 from harmonia_compiler.runtime.actuators.slurm.srun import Nodes, front_words, matched, step_environment, step_words
@@ -222,6 +222,43 @@ def test_an_environment_of_the_site_that_is_not_here_is_told_before(
     (venv / "bin").mkdir(parents=True)
     (venv / "bin/python3").symlink_to(sys.executable)
     assert ACTUATOR.preflight(bundle, port=None) == []
+
+
+def test_what_a_job_that_is_queued_anew_said_of_its_end_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = write(tmp_path, MIXED)
+    folder = SharedFolder(bundle)
+    (bundle / "run").mkdir()
+    name = folder.begin(Asked(), {}).name
+    folder.set_owner(Owner("7"))
+    folder.set_state("7", JobState(Status("down")))
+    fake(tmp_path, monkeypatch, squeue=f"echo '7|RUNNING|None|{name}'")
+    status = ACTUATOR.status(bundle)
+    assert (status.phase, [one.waiting_for for one in status.processes]) == ("starting", ["its script to start"])
+
+
+@pytest.mark.parametrize(
+    ("listed", "shown", "said"),
+    [
+        ("7|TIMEOUT|TimeLimit", "", "job 7 ended: its wall time was over (TimeLimit)"),
+        ("7|NODE_FAIL|None", "", "job 7 ended: a node of it failed"),
+        ("7|FAILED|NonZeroExitCode", "ExitCode=3:0", "job 7 ended: its script failed with exit code 3"),
+        ("8|RUNNING|None", "", "its job ended, and Slurm does not remember how"),
+    ],
+)
+def test_status_says_how_a_job_ended_as_slurm_says_it(
+    listed: str, shown: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = write(tmp_path, MIXED)
+    (bundle / "run/logs").mkdir(parents=True)
+    name = SharedFolder(bundle).begin(Asked(), {}).name
+    (bundle / "run/logs/job-7.log").touch()
+    named = f"{listed}|{name if listed[0] == '7' else 'other'}"
+    fake(tmp_path, monkeypatch, squeue=f"echo '{named}'", scontrol=f"echo 'JobId=7 {shown} NodeList=x'")
+    status = ACTUATOR.status(bundle)
+    assert (status.phase, status.notes[0]) == ("down", said)
+    assert "`harmoniac up " in status.notes[1]
 
 
 def test_what_a_user_set_for_the_eyes_hides_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

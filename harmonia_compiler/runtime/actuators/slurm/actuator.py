@@ -106,7 +106,7 @@ class Slurm:
         except SlurmFailed as failed:
             return _unseen(folder, owner, failed)
         serving = next((one for one in jobs if owner is not None and one.job == owner.job), jobs[0])
-        others = tuple(_about(one, folder) for one in jobs if one is not serving)
+        others = tuple(_about(one, serving) for one in jobs if one is not serving)
         before = folder.state(owner.job) if owner is not None and owner.job not in {one.job for one in jobs} else None
         others += () if before is None else before.status.notes
         state = folder.state(serving.job)
@@ -293,12 +293,11 @@ def _on_top(job: Queued, run: Run, folder: SharedFolder) -> ProcessStatus:
     return _waiting(name, job) if said is None else said
 
 
-def _about(job: Queued, folder: SharedFolder) -> str:
+def _about(job: Queued, serving: Queued) -> str:
     """A sentence about a job beside the one that serves."""
-    state = folder.state(job.job)
     if job.is_pending:
         return f"job {job.job} is to take over, and waits for {job.waits_for}"
-    if state is not None and state.status.phase != "starting":
+    if int(job.job) < int(serving.job):
         return f"job {job.job} has handed over, and ends what it has begun"
     return f"job {job.job} is to take over, and starts beside it"
 

@@ -47,8 +47,9 @@ from harmonia_compiler.runtime.bundle import CONTROLLER, GATEWAY
 
 #: How long clients have to find the gateway that took over before the old one goes, in seconds.
 LINGER_S = 5.0
-#: So much earlier than it is asked for, in seconds, Slurm may tell a job of its end, and what a start takes.
-EARLIER_S = 65.0
+#: So much earlier than it is asked for, in seconds, Slurm may tell a job of its end: a minute, and what lies before
+#: this process, as modules that are loaded.
+EARLIER_S = 120.0
 #: How often it is seen whether a job is there that is to take over, in seconds; a delay after each is added.
 SUCCESSOR_S = 5.0
 #: How often it is seen whether the jobs of replicas that came on top are still there, in seconds.
