@@ -29,8 +29,8 @@ from harmonia_compiler.runtime.actuators.slurm.keeping import (
     GATEWAY_GRACE_S,
     LOG,
     LOOK_EVERY_S,
-    handover_s,
     kept,
+    longest_drain_s,
     main,
     read_job,
     signalled,
@@ -76,7 +76,7 @@ class Front:
         documents, slurm_job = read_job(bundle)
         run = self._folder.run()
         port = None if run is None else run.asked.port
-        self._drain_s = handover_s(slurm_job.site)
+        self._drain_s = longest_drain_s(slurm_job.site)
         launch = _following(slurm_job.gateway, self._mine.path.relative_to(bundle) / ENDPOINTS, port, self._drain_s)
         spec = Spec(GATEWAY, "", launch, bundle, port=port, shares_port=self._comes_after_one_here())
         self._gateway: Managed = kept(spec, self._folder, job, lambda: None)

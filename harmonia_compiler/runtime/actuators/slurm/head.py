@@ -30,7 +30,7 @@ from harmonia_compiler.runtime.actuators.slurm.keeping import (
     JOB_LOG,
     LOG,
     LOOK_EVERY_S,
-    handover_s,
+    longest_drain_s,
     main,
     read_job,
     signalled,
@@ -85,6 +85,7 @@ class Head:
         self._failure: Failure | None = None
         self._began = time.monotonic()
         self._see_successor_after = self._time_of_handover()
+        self._mine = Owner(number)
         self._successors: list[str] = []
         self._is_alone = False
         self._note = self._trouble = ""
@@ -118,16 +119,16 @@ class Head:
         first = [name for name in self._replicas if before is None or name not in stores]
         if not await self._start(self._replicas[name] for name in first):
             return False
-        epoch = 0 if owner is None else owner.epoch + 1
+        self._mine = Owner(self._number, 0 if owner is None else owner.epoch + 1)
         if before is not None and stores:
-            await asyncio.to_thread(self._folder.set_claim, Owner(self._number, epoch))
+            await asyncio.to_thread(self._folder.set_claim, self._mine)
             while not self._stop.is_set() and await self._is_alive(before.job):  # noqa: ASYNC110 - another job says so
                 await asyncio.sleep(LOOK_EVERY_S)
             if not await self._start(self._replicas[name] for name in stores):
                 return False
         if not await self._start([self._front]):
             return False
-        await asyncio.to_thread(self._folder.set_owner, Owner(self._number, epoch))
+        await asyncio.to_thread(self._folder.set_owner, self._mine)
         while not self._stop.is_set() and not await asyncio.to_thread(self._is_found):  # noqa: ASYNC110 - its step does it
             await asyncio.sleep(LOOK_EVERY_S)
         return True
@@ -170,7 +171,7 @@ class Head:
                     await self._drain()
                     return
                 # It ended before anybody could rely on it.
-                await written(self._folder.set_owner, Owner(self._number, owner.epoch + 1))
+                await written(self._folder.set_owner, self._mine)
             if claim is not None and owner is not None and claim.epoch > owner.epoch:
                 if await self._is_alive(claim.job):
                     LOG.info("job %s takes over, and waits for the store", claim.job)
@@ -188,7 +189,7 @@ class Head:
         self._phase = "stopping"
         told = asyncio.create_task(self._stop.wait())
         await asyncio.wait([told], timeout=LINGER_S)
-        draining = asyncio.create_task(self._front.stop(drain_s=handover_s(self._job.site)))
+        draining = asyncio.create_task(self._front.stop(drain_s=longest_drain_s(self._job.site)))
         await asyncio.wait([told, draining], return_when=asyncio.FIRST_COMPLETED)
         for task in (told, draining):
             task.cancel()

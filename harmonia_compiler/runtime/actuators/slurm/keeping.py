@@ -32,7 +32,7 @@ LOOK_EVERY_S = 0.3
 GATEWAY_DRAIN_S, GATEWAY_GRACE_S = GRACE_S - 1.0, GRACE_S + 5.0
 
 
-def handover_s(site: SlurmSite) -> int:
+def longest_drain_s(site: SlurmSite) -> int:
     """How long at most a gateway that has handed over ends what it has begun: as long as its job may last."""
     return max(round(DRAIN_S), site.wall_time_s)
 
