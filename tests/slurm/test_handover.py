@@ -62,7 +62,7 @@ async def test_a_successor_that_fails_or_is_cancelled_is_followed_by_another(clu
         broken.touch()
         async with load.going():
             await until(lambda: "`see-0` did not become ready: it ended with exit code 1" in notes(bundle), 90)
-            assert "was to take over and ended without" in notes(bundle)
+            assert "was to take over and ended before it did" in notes(bundle)
             await until(lambda: other_jobs(cluster, first))
             cluster.call("scancel", *other_jobs(cluster, first), check=False)
             broken.unlink()
