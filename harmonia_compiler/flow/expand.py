@@ -276,7 +276,8 @@ class _Expansion:
             results = yield inside
             if times > 1.0:
                 *before, copy = copies
-                results = self._all_read(results, found, loop.carried, position, replace(inside, copy=copy))
+                outside = replace(frame, rounds=inside.rounds, copy=copy)
+                results = self._all_read(results, found, loop.carried, position, outside)
                 many = loop.limit - unrolled
                 self._several.append(Several(copy, tuple(before), results[0], many, last, found.guessed))
             rounds.append(results)

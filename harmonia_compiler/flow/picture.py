@@ -20,6 +20,7 @@ from harmonia_compiler.contract.program import (
     MakeList,
     MakeRecord,
     Operation,
+    Output,
     Parameter,
     Repeat,
     Select,
@@ -127,7 +128,7 @@ class _Drawing:
     def _title(self, node: Node, place: Place) -> str:
         match node.operation:
             case Repeat(limit=limit):
-                last = last_share(self._flow, node)
+                last = self._last(node, place)
                 return f"repeat up to {limit}, last round {last * 100:.3g} %" if last > 0.0 else f"repeat {limit} times"
             case Each():
                 return f"each of ~{self._items.get(place, 0.0):.3g}"
@@ -136,6 +137,14 @@ class _Drawing:
                 return f"try{within}" + ("" if otherwise is None else ", else")
             case operation:
                 raise TypeError(f"{operation} runs no block")
+
+    def _last(self, node: Node, place: Place) -> float:
+        """How often a round of a loop is the last: as is reckoned or, where nothing asks which one was, as is said."""
+        body, repeat = place
+        nodes = enumerate(self._bodies[body].nodes)
+        outputs = [at for at, one in nodes if isinstance(one.operation, Output) and one.operation.repeat == repeat]
+        reckoned = [self._shares[body, at] for at in outputs if (body, at) in self._shares]
+        return reckoned[0] if reckoned else last_share(self._flow, node)
 
     def _body(self, body: int) -> list[Box]:
         """The boxes of a body; their arrows are noted on the way."""
