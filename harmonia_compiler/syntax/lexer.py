@@ -37,6 +37,9 @@ _OPTIONAL = re.compile(r"[\w\])]\?")
 OBJECTIVE = "an objective names a quantile and a metric: `slo p95 latency <= 4 s`"
 RATE = "a rate counts the requests of a second: `2 rps`"
 _SHARE = "a share is a number from 0 to 1: `~ 0.3`"
+#: What stands instead of a list whose items other languages put among others, behind one of these.
+SPREAD = "`+` joins lists, `list + [value]`, and an argument is given by itself"
+_BEFORE_A_SPREAD = frozenset({"LSQB", "LPAR", "COMMA"})
 _DECLARATION_LINE = re.compile(r"^(?:component|pipeline|import|type|class)[ \t]+[a-z]", re.MULTILINE)
 _ADVICE = {
     **dict.fromkeys("'`“”„\u2018\u2019\u201a", 'a text stands in double quotes: `"…"`'),
@@ -124,10 +127,9 @@ class Lexer:
                 broken_to = end
                 if comment := _OTHER_COMMENT.match(self.source.text, start):
                     skip_to = comment.end()
-                if found := _OTHERWISE_QUOTED.match(self.source.text, start):
-                    skip_to = found.end()
-                    text = f'"{found[found.lastindex or 1]}"'
-                    tokens.append(Token("TEXT", text, start, skip_to, first, start - line_start))
+                if (instead := self._instead(start, tokens)) is not None:
+                    instead.first, instead.indent, skip_to = first, start - line_start, instead.end
+                    tokens.append(instead)
                 first = False
             else:
                 if kind == "BROKEN_TEXT":
@@ -166,6 +168,15 @@ class Lexer:
         found = _HYPHENED.match(self.source.text, begun.start)
         return found and Token("NAME", found[0], begun.start, found.end(), begun.first, begun.indent)
 
+    def _instead(self, at: int, before: list[Token]) -> Token | None:
+        """What stands for what no token begins with, so that nothing follows from it."""
+        if found := _OTHERWISE_QUOTED.match(self.source.text, at):
+            return Token("TEXT", f'"{found[found.lastindex or 1]}"', at, found.end())
+        if self.source.text[at] == "*" and _spreads(before):
+            # Without the sign, a list would stand in the place of its items.
+            return Token("NAME", BROKEN_NAME, at, at + 1)
+        return None
+
     def _make_whole(self, token: Token) -> None:
         help = 'close it with `"`, or use `"""`'
         self.report("E0103", "this text is not closed on its line", *token.place, help)
@@ -191,11 +202,18 @@ class Lexer:
             return _SHARE
         if shown == "?" and _OPTIONAL.match(text, max(at - 1, 0)):
             return 'delete it: every value is there; a port that may be left out has a default: `name: text = ""`'
+        if shown == "*" and _spreads(before):
+            return SPREAD
         if shown in _ADVICE:
             return _ADVICE[shown]
         if shown.isascii() and shown.isprintable():
             return "delete it: it means nothing here"
         return "outside of texts and comments there are only ASCII letters, digits and signs"
+
+
+def _spreads(before: list[Token]) -> bool:
+    """Whether a `*` behind these puts the items of a list among others, as in other languages."""
+    return before[-1:] != [] and before[-1].kind in _BEFORE_A_SPREAD
 
 
 def _swallowing(tokens: list[Token]) -> tuple[int, int]:

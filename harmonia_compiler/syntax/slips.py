@@ -10,7 +10,7 @@ from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.syntax.ahead import CLOSERS, OPENERS
 from harmonia_compiler.syntax.automaton import Slip
 from harmonia_compiler.syntax.brackets import CONTINUING
-from harmonia_compiler.syntax.lexer import KEYWORDS, OBJECTIVE, RATE
+from harmonia_compiler.syntax.lexer import KEYWORDS, OBJECTIVE, RATE, SPREAD
 from harmonia_compiler.syntax.repair import BEFORE_A_VALUE, goes_on_below, region_of
 from harmonia_compiler.syntax.token import Token
 
@@ -51,6 +51,8 @@ _AFTER_A_VALUE = frozenset({"COMPARISON", "AT_MOST", "PLUS", "DOT", "AND", "OR",
 _AFTER_A_VALUE |= {"ELSE", "WITHIN", "WHERE", "UNTIL"}
 _AFTER_A_TYPE = frozenset({"TILDE", "VBAR"})
 _TESTING = frozenset({"IF", "ELIF", "UNTIL", "WHERE"})
+#: Several things stand behind these with `,` between them.
+_LISTING = frozenset({"IMPORT", "SLO", "LOAD"})
 _BEGIN_A_VALUE = frozenset({"NAME", "TEXT", "LONG_TEXT", "NUMBER", "TRUE", "FALSE", "NOT", "EACH"})
 _MOST_NAMED = 3
 #: Of shorter words, one letter more or less makes another one.
@@ -62,8 +64,8 @@ class _Spot(msgspec.Struct, frozen=True):
 
     `earlier` is the kind of the token two before it, `declares` that of the first one of the declaration, `said` are
     those of the statement before it, `compared` is the sign by which something is compared with the value before,
-    `unpacks` says whether it follows brackets with which a line begins, and `goes_on` whether what lacks at a line's
-    end begins the next one.
+    `unpacks` says whether it follows brackets with which a line begins, `counts` whether it and what follows count
+    rounds as other languages do, and `goes_on` whether what lacks at a line's end begins the next one.
     """
 
     token: Token
@@ -75,6 +77,7 @@ class _Spot(msgspec.Struct, frozen=True):
     said: frozenset[str]
     compared: str
     unpacks: bool
+    counts: bool
     goes_on: bool
 
     @property
@@ -124,14 +127,16 @@ def explain(source: Source, tokens: list[Token], slip: Slip) -> Diagnostic:
     said = frozenset(token.kind for token in tokens[begin : slip.position])
     unpacks = token.kind == "EQUAL" and _begins_its_line(tokens, slip.position - 1)
     declares, compared, goes_on = tokens[0].kind, _compared(tokens, slip.position), goes_on_below(tokens, slip)
-    spot = _Spot(token, before, after, accepted, earlier, declares, said, compared, unpacks, goes_on)
+    counts = _counts(tokens, slip.position)
+    spot = _Spot(token, before, after, accepted, earlier, declares, said, compared, unpacks, counts, goes_on)
     span = _span(source, token)
     if spot.ends and before is not None:
         span = Span(source, before.end, before.end)
 
     if token.kind in KEYWORDS and "NAME" in accepted and _is_meant_as_name(spot):
         return _keyword(token, span)
-    if token.kind == "EQUAL" and before is not None and before.kind in KEYWORDS:
+    is_clause = [word.kind for word in tokens[slip.position + 1 : slip.position + 3]] in _CLAUSES.get(spot.behind, ())
+    if token.kind == "EQUAL" and before is not None and before.kind in KEYWORDS and not is_clause:
         return _keyword(before, _span(source, before))
 
     found = _shown(token)
@@ -161,8 +166,16 @@ def _begins_its_line(tokens: list[Token], closer: int) -> bool:
     return False
 
 
+def _counts(tokens: list[Token], position: int) -> bool:
+    """Whether a line begins as a loop of other languages that counts its rounds: `for i in range(3)`."""
+    words = tokens[max(position - 1, 0) : position + 4]
+    return words[0].first and [word.text for word in (words[0], *words[2:])] == ["for", "in", "range", "("]
+
+
 #: After these a name is given, so that a keyword there is a name that is taken.
 _NAMING = frozenset({"COMPONENT", "PIPELINE", "TYPE", "CLASS", "AS"})
+#: How a clause goes on behind its keyword, and no value does.
+_CLAUSES = {"SLO": (["NAME", "NAME"],), "LOAD": (["NUMBER", "UNIT"], ["NAME", "NUMBER"])}
 #: Before these stands a name that is used or bound, and not the beginning of a construct.
 _AFTER_A_NAME = frozenset({"EQUAL", "COMMA", "RPAR", "RSQB", "DOT", "_NL", "$END", "LBRACE", "RBRACE"})
 #: These begin a construct, so that brackets behind them are no call.
@@ -242,7 +255,7 @@ _DIFFERS = "differing values are compared with `!=`"
 _ONE_OF = 'compare with each: `name == "a" or name == "b"`'
 _NONE_OF = 'compare with each: `name != "a" and name != "b"`'
 
-#: What other languages call things, with what they are called here; a word with the keyword behind it goes before.
+#: What other languages call things, with what they are called here; a word with what stands behind it goes before.
 _ELSEWHERE = {
     **dict.fromkeys(("for", "foreach", "map", "lambda"), "write `each name in list: value`"),
     **dict.fromkeys(("while", "loop", "do"), "write `repeat up to 3 { … } until test`"),
@@ -262,6 +275,7 @@ _ELSEWHERE = {
     "pass": "a block may be empty",
     "timeout": "write `value within 2 s`",
     "then": "a block stands in `{ }`",
+    **dict.fromkeys(("rate unit", "traffic unit"), "write `load 2 rps`"),
     "unless": "write `if not test { … }`",
     **dict.fromkeys(("raise", "throw", "assert"), "a component fails, and `value else other` stands in for it"),
     **dict.fromkeys(("enum", "Enum", "Literal", "Union"), _TYPES),
@@ -272,6 +286,7 @@ _ELSEWHERE = {
 _ONE_NAME = "a statement binds one name, `name = value`; the parts of a record are its fields: `name.part`"
 _LOOP = "write `repeat up to 3 { … }`: a loop always has a most number of rounds"
 _RECORD = "a record stands in `( )`: `(name: value)`"
+_PEAK = "a peak stands behind its rate: `load 2 rps peak 3 rps`"
 
 #: The next step for a slip, by what it looks like; the first that holds.
 _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
@@ -294,6 +309,8 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     (lambda s: s.kind == "LONG_TEXT" and "TEXT" in s.accepted, 'write it on its line: `"…"`'),
     (lambda s: s.kind == "TILDE" and s.accepted <= {"_NL", "$END"}, "a size stands where the type is used"),
     (lambda s: s.kind == "FROM" and not s.behind, _IMPORT),
+    (lambda s: s.kind == "DOT" and s.declares == "IMPORT", _IMPORT),
+    (lambda s: s.kind == "AND" and "COMMA" in s.accepted and s.said & _LISTING != set(), "write `,`"),
     (
         lambda s: s.kind in ("LBRACE", "LPAR", "LSQB") and s.declares == "IMPORT",
         'names and file stand without brackets: `import name, other from "file.rag"`',
@@ -315,6 +332,10 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
         "delete it: the `stream` behind `return` is of all that may be returned",
     ),
     (lambda s: s.kind == "STREAM", "write `return stream value`"),
+    (
+        lambda s: s.kind == "TILDE" and "UNTIL" in s.accepted,
+        "an expected share stands behind the test: `until test ~ 0.3`",
+    ),
     (
         lambda s: s.kind == "TILDE" and ("ELIF" in s.accepted or ("RPAR" in s.accepted and s.said & _TESTING != set())),
         "an expected share stands behind the whole test: `if a and b ~ 0.3 { … }`",
@@ -346,6 +367,7 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
         lambda s: s.kind in ("COMPARISON", "AT_MOST") and "AND" in s.accepted,
         "put `and` between two comparisons: `5 < name and name < 10`",
     ),
+    (lambda s: s.kind == s.after == "DOT" and "LSQB" in s.accepted, SPREAD),
     (
         lambda s: (s.kind, s.after) == ("DOT", "NUMBER") and "NUMBER" in s.accepted,
         "a number begins with a digit: `0.3`",
@@ -356,6 +378,10 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     (
         lambda s: s.kind in ("COMPARISON", "AT_MOST") and s.behind in ("AND", "OR"),
         "compare the name with each: `name < 1 or name > 5`",
+    ),
+    (
+        lambda s: s.kind in ("EQUAL", "COLON") and "SLO" in s.said and s.behind in ("NAME", "COMPARISON"),
+        "write `<=`: an objective is an upper bound",
     ),
     (lambda s: s.kind == "EQUAL" and s.behind == "COMPARISON", "compare with `==` or `!=`"),
     (lambda s: s.kind == "EQUAL" and s.after == "COMPARISON" and "AND" in s.accepted, "write `<=` or `>=`"),
@@ -440,13 +466,15 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
         lambda s: s.kind in ("TEXT", "LONG_TEXT") and s.behind == "NAME" and s.is_joined,
         "the prompt of a component puts values into a text: `{name}` stands for one",
     ),
+    (lambda s: "PEAK" in s.accepted and (s.kind in ("UP", "TO") or s.token.text in ("max", "maximum")), _PEAK),
     (
-        lambda s: s.kind == "NAME" and s.after != "NUMBER" and "PEAK" in s.accepted,
-        RATE,
+        lambda s: s.kind == "NAME" and s.before is not None and s.before.text == "rps" and s.after != "NUMBER",
+        "a class stands before its rate: `load NAME 2 rps`",
     ),
+    (lambda s: s.kind == "NAME" and s.after != "NUMBER" and "PEAK" in s.accepted, RATE),
     (lambda s: s.kind in _BEGIN_A_VALUE and "COLON" in s.accepted and s.gives_a_name, "put `:` between the two"),
     (lambda s: s.kind in _BEGIN_A_VALUE and "COMMA" in s.accepted, "put `,` between the two"),
-    (lambda s: s.kind == "PEAK", "a peak stands behind its rate: `load 2 rps peak 3 rps`"),
+    (lambda s: s.kind == "PEAK", _PEAK),
     (lambda s: "LBRACE" in s.accepted, "a block stands in `{ }`"),
     (lambda s: "_NL" in s.accepted, "end the line before this, or delete it"),
 )
@@ -455,8 +483,11 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
 def _elsewhere(spot: _Spot) -> str:
     """What to write for a word of another language, if there is one."""
     words = [word.text for word in (spot.token, spot.before) if word is not None and word.kind == "NAME"]
-    if spot.declares == "IMPORT" or not words:
+    is_argument = spot.kind in ("EQUAL", "NUMBER") and "COLON" in spot.accepted
+    if spot.declares == "IMPORT" or is_argument or not words:
         return ""
+    if spot.counts:
+        return _LOOP
     phrase = f"{words[0]} {spot.after.lower()}"
     return next((_ELSEWHERE[word] for word in (phrase, *words) if word in _ELSEWHERE), "")
 
