@@ -16,7 +16,7 @@ def narrow(test: tree.Expression, scope: Scope) -> tuple[Narrowed, Narrowed]:
     `==` and `!=` with a literal narrow; `not` turns around; `and` narrows where it holds, `or` where it does not,
     and where it holds if all of its parts compare one name. An empty union says that a side is never reached. What
     compares with a label that the name does not have is reported where it is read. Where it holds, it is taken at its
-    word; where it does not, nothing is known.
+    word; where it does not, nothing is known, not even what the tests before have left, if one of them has taken it.
     """
     match test:
         case tree.Group(value=inner):
@@ -63,19 +63,31 @@ def _compared(test: tree.Comparison, scope: Scope) -> tuple[Narrowed, Narrowed]:
                 return {}, {}
             labels, name = binding.value.type.labels, one.name.text
             if other.value not in labels:
-                return {name: Labels((other.value,))}, {}
+                return {name: Labels((other.value,))}, _unsaid(name, (other.value,), labels, scope)
             at = labels.index(other.value)
             return {name: Labels((other.value,))}, {name: Labels(labels[:at] + labels[at + 1 :])}
     return {}, {}
 
 
+def _unsaid(name: str, asked: tuple[str, ...], left: tuple[str, ...], scope: Scope) -> Narrowed:
+    """What a name may be that was asked for labels which the tests before have taken: whatever is bound to it.
+
+    Where they have `left` none, that is said of what is not reached, and nothing else.
+    """
+    labels = scope.labels(name)
+    return {name: Labels(labels)} if left and set(asked) <= set(labels) else {}
+
+
 def _of_scope(known: Narrowed, scope: Scope) -> Narrowed:
     """What is known, without labels that the names do not have."""
-    found = {}
+    found: dict[str, Type] = {}
     for name, of in known.items():
         binding = scope.find(name)
-        if binding is not None and binding.value is not None and fits(of, binding.value.type):
+        before = None if binding is None or binding.value is None else binding.value.type
+        if before is not None and fits(of, before):
             found[name] = of
+        elif isinstance(of, Labels) and isinstance(before, Labels):
+            found |= _unsaid(name, of.labels, before.labels, scope)
     return found
 
 
