@@ -20,6 +20,7 @@ from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.program import Call
 from harmonia_compiler.contract.types import Labels, ListOf, Type, field_names, field_type, fits, quoted
 from harmonia_compiler.diagnostics.diagnostic import Note
+from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.graph import Flow
 from harmonia_compiler.functions.function import Function
 from harmonia_compiler.functions.registry import function_names, functions
@@ -35,6 +36,9 @@ _FEWER = {
     _CALLED: "a pipeline that is called stands there with all that it calls itself; call fewer, or let fewer call it",
     _LEFT_OUT: "each stands there as its default; make components with fewer ports, or call them less often",
 }
+
+#: A call beyond this is not written out in a finding.
+_LONGEST_CALL = 40
 
 
 def read_call(values: "Values", call: tree.Call, scope: Scope) -> Value | None:
@@ -225,9 +229,20 @@ def _wrong_argument(values: "Values", call: tree.Call, port: Port, argument: tre
         help = f"take a part of it: `{values.source(argument.value)}.{near}`"
     elif made := [name for name, each in functions().items() if _gives(each, value.type, port.type)]:
         help = "call " + " or ".join(f"`{name}({values.source(argument.value)})`" for name in made)
+    elif isinstance(value.type, ListOf) and value.type.item is not None and fits(value.type.item, port.type):
+        written = values.source(argument.value)
+        written = f"({written})" if isinstance(argument.value, tree.Each | tree.Guarded) else written
+        help = f"call it with each item: `each item in {written}: {_for_each(call, argument.value.span)}`"
     else:
         help = "give a value of that type, or change the port's"
     values.findings.add("E0301", message, argument.value.span, help=help)
+
+
+def _for_each(call: tree.Call, given: Span) -> str:
+    """A call that is given a list in the place of an item as it is made with an item, if that is short."""
+    text, whole = given.source.text, call.span
+    written = f"{text[whole.start : given.start]}item{text[given.end : whole.end]}"
+    return written if len(written) <= _LONGEST_CALL and "\n" not in written else f"{call.name.text}(…)"
 
 
 def _gives(function: Function, given: Type, wanted: Type) -> bool:

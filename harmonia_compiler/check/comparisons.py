@@ -1,5 +1,6 @@
 """Which values may be compared: a branch hangs on typed values, and on comparisons that can hold."""
 
+import re
 from typing import TYPE_CHECKING
 
 from harmonia_compiler.check.meant import with_each
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from harmonia_compiler.check.values import Values
 
 
+_NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]+)?")
 #: What a branch may depend on where a value holds nothing that can be compared.
 NO_TEST = "let a component answer a bool or a label about it, and test that"
 
@@ -47,6 +49,8 @@ def comparable(values: "Values", given: tree.Comparison, one: Value, other: Valu
         if isinstance(left, Bool) and isinstance(literal, tree.Text | tree.Amount):
             it = values.source(given.left)
             help = f"it is a test by itself: `{it}`, or `not {it}`"
+        if isinstance(left, Number) and isinstance(literal, tree.Text) and _NUMBER.fullmatch(literal.value):
+            help = f"write `{literal.value}`"
         if isinstance(left, ListOf) and right in (ListOf(None), Number()):
             number = values.source(given.right) if isinstance(right, Number) else "0"
             help = f"compare how many it holds: `count({values.source(given.left)}) {given.operator} {number}`"

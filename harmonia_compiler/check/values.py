@@ -236,6 +236,8 @@ class Values:
                 help = "put texts together in a prompt" if fits(value.type, Text()) else "write a list: `[…]`"
                 if isinstance(value.type, Number):
                     help = "there is no arithmetic: let a component give the number"
+                if any(other is not None and join(other.type, ListOf(value.type)) is not None for other in values):
+                    help = f"make it a list: `[{self.source(operand)}]`"
                 message = f"`+` joins lists, and this is `{shown(value.type)}`"
                 self.findings.add("E0312", message, operand.span, help=help)
                 # Who joins one text joins others, too: that is one mistake.

@@ -364,6 +364,37 @@ HELPS = {
         "n = count(search(q))\nreturn answer(q, take(search(q), count: n))",
         "write the number itself: how many of the first items are kept at most",
     ),
+    "a text that is joined to a list of such": (
+        "xs = texts(q).b + f(q) + [q]\nreturn q",
+        "make it a list: `[f(q)]`",
+    ),
+    "a number before a list of such": (
+        "n = count(search(q))\nxs = n + [1]\nreturn q",
+        "make it a list: `[n]`",
+    ),
+    "a text that is joined to an empty list": ("xs = [] + q\nreturn q", "make it a list: `[q]`"),
+    "a text that is joined to a list of others": ("xs = search(q) + q\nreturn q", "put texts together in a prompt"),
+    "a list for an item": (
+        "subs = texts(q).b\nxs = answer(subs, search(q))\nreturn q",
+        "call it with each item: `each item in subs: answer(item, search(q))`",
+    ),
+    "a list that `each` makes for an item": (
+        "subs = texts(q).b\nxs = f(each x in subs: f(x))\nreturn q",
+        "call it with each item: `each item in (each x in subs: f(x)): f(item)`",
+    ),
+    "a list for an item in a long call": (
+        "subs = texts(q).b\nxs = answer(subs, passages: search(f(f(f(f(q))))))\nreturn q",
+        "call it with each item: `each item in subs: answer(…)`",
+    ),
+    "a number in quotes": ('if count(search(q)) > "3" { return q }\nreturn q', "write `3`"),
+    "not one of two labels, and tests behind": (
+        'k = kind(q)\nif k != "none" or k != "one" { return q }\nif k == "many" { return f(q) }\nreturn q',
+        "one of the two always holds: put `and` between them",
+    ),
+    "a label that is left no room for, and tests behind": (
+        'k = kind(q)\nif not k == "none" or k == "one" { return q }\nif k == "many" { return f(q) }\nreturn q',
+        "the tests before have taken it: delete this one, or compare with another label",
+    ),
     "swapped arguments": (
         "return answer(search(q), q)",
         "swap the values of `question` and `passages`: each fits the other",
