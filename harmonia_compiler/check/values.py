@@ -208,6 +208,8 @@ class Values:
                 this, before = shown_apart(value.type, item_type)
                 message = f"this item is {this}, those before are {before}"
                 help = "all items of a list have one type"
+                if join(item_type, ListOf(value.type)) is not None or join(ListOf(item_type), value.type) is not None:
+                    help = "`+` joins lists: `list + [value]`"
                 self.findings.add("E0315", message, item.span, help=help)
                 return None
             item_type = joined

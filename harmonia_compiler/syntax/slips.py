@@ -94,6 +94,10 @@ class _Spot(msgspec.Struct, frozen=True):
         return self.accepted >= {"COMPARISON", "AND"}
 
     @property
+    def follows_rate(self) -> bool:
+        return self.before is not None and self.before.text == "rps"
+
+    @property
     def gives_a_name(self) -> bool:
         """Whether the name before most likely says what the value is for, and is none itself.
 
@@ -175,7 +179,8 @@ def _counts(tokens: list[Token], position: int) -> bool:
 #: After these a name is given, so that a keyword there is a name that is taken.
 _NAMING = frozenset({"COMPONENT", "PIPELINE", "TYPE", "CLASS", "AS"})
 #: How a clause goes on behind its keyword, and no value does.
-_CLAUSES = {"SLO": (["NAME", "NAME"],), "LOAD": (["NUMBER", "UNIT"], ["NAME", "NUMBER"])}
+_RATES = ["NUMBER", "UNIT"], ["NAME", "NUMBER"]
+_CLAUSES = {"SLO": (["NAME", "NAME"],), "LOAD": _RATES, "PEAK": _RATES}
 #: Before these stands a name that is used or bound, and not the beginning of a construct.
 _AFTER_A_NAME = frozenset({"EQUAL", "COMMA", "RPAR", "RSQB", "DOT", "_NL", "$END", "LBRACE", "RBRACE"})
 #: These begin a construct, so that brackets behind them are no call.
@@ -380,7 +385,7 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
         "compare the name with each: `name < 1 or name > 5`",
     ),
     (
-        lambda s: s.kind in ("EQUAL", "COLON") and "SLO" in s.said and s.behind in ("NAME", "COMPARISON"),
+        lambda s: s.kind in ("EQUAL", "COLON", "WITHIN") and "SLO" in s.said and s.behind in ("NAME", "COMPARISON"),
         "write `<=`: an objective is an upper bound",
     ),
     (lambda s: s.kind == "EQUAL" and s.behind == "COMPARISON", "compare with `==` or `!=`"),
@@ -468,7 +473,7 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     ),
     (lambda s: "PEAK" in s.accepted and (s.kind in ("UP", "TO") or s.token.text in ("max", "maximum")), _PEAK),
     (
-        lambda s: s.kind == "NAME" and s.before is not None and s.before.text == "rps" and s.after != "NUMBER",
+        lambda s: s.kind == "NAME" and s.follows_rate and s.after != "NUMBER" and s.token.text != "per",
         "a class stands before its rate: `load NAME 2 rps`",
     ),
     (lambda s: s.kind == "NAME" and s.after != "NUMBER" and "PEAK" in s.accepted, RATE),
@@ -484,7 +489,7 @@ def _elsewhere(spot: _Spot) -> str:
     """What to write for a word of another language, if there is one."""
     words = [word.text for word in (spot.token, spot.before) if word is not None and word.kind == "NAME"]
     is_argument = spot.kind in ("EQUAL", "NUMBER") and "COLON" in spot.accepted
-    if spot.declares == "IMPORT" or is_argument or not words:
+    if spot.declares == "IMPORT" or is_argument or spot.follows_rate or not words:
         return ""
     if spot.counts:
         return _LOOP

@@ -374,6 +374,9 @@ HELPS = {
     ),
     "a text that is joined to an empty list": ("xs = [] + q\nreturn q", "make it a list: `[q]`"),
     "a text that is joined to a list of others": ("xs = search(q) + q\nreturn q", "put texts together in a prompt"),
+    "a list among its items": ("xs = [q, texts(q).b]\nreturn q", "`+` joins lists: `list + [value]`"),
+    "an item behind its list": ("xs = [texts(q).b, f(q)]\nreturn q", "`+` joins lists: `list + [value]`"),
+    "a list among others' items": ("xs = [search(q), f(q)]\nreturn q", "all items of a list have one type"),
     "a list for an item": (
         "subs = texts(q).b\nxs = answer(subs, search(q))\nreturn q",
         "call it with each item: `each item in subs: answer(item, search(q))`",
