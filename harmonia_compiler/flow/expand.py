@@ -378,3 +378,16 @@ def scopes_around(expanded: Expanded, scope: int) -> Sequence[int]:
         found.append(scope)
         scope = expanded.items[scope].parent
     return found
+
+
+def in_rounds(expanded: Expanded) -> list[tuple[int, int] | None]:
+    """For each node of a block between which nodes of the main part it is, as a number, and in which copy.
+
+    All rounds of a loop of the main part have the same number. None for nodes of the main part itself.
+    """
+    found: list[tuple[int, int] | None] = []
+    before = 0
+    for copy in expanded.copies:
+        before += copy == 0
+        found.append((before, copy) if copy else None)
+    return found

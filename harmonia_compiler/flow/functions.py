@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from harmonia_compiler.contract.program import Call, Select, inputs
 from harmonia_compiler.flow.apart import KnownApart, Told
 from harmonia_compiler.flow.asked import Asked, Test, settled
-from harmonia_compiler.flow.expand import Expanded, Item, scopes_around
+from harmonia_compiler.flow.expand import Expanded, Item, in_rounds, scopes_around
 from harmonia_compiler.flow.graph import EVEN
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Mark, Outcomes, TooManyError
 from harmonia_compiler.flow.questions import Place, Questions, place_of
@@ -88,6 +88,7 @@ class Functions:
         self.asked: set[Place] = set()
         #: For each node the innermost scope whose items it differs by.
         self.varying = _varying(expanded)
+        self._rounds = in_rounds(expanded)
         self._nodes = expanded.flow.nodes
         self._questions = questions
         self._said = said
@@ -380,7 +381,7 @@ class Functions:
         """A new outcome, which differs from item to item as the value that it is about does."""
         self.scopes[self.outcomes.count] = self.varying[place.position]
         self.places[self.outcomes.count] = place
-        return self.outcomes.outcome(share)
+        return self.outcomes.outcome(share, self._rounds[place.position])
 
     def word(self, select: int) -> Word:
         """How often the condition of a choice is to hold, by the choice itself."""

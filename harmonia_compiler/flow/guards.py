@@ -20,7 +20,7 @@ from harmonia_compiler.contract.program import Call, Select, inputs
 from harmonia_compiler.flow.arms import OfArm, with_arms, without_arms
 from harmonia_compiler.flow.asked import Test
 from harmonia_compiler.flow.conditions import Conditions, Missed
-from harmonia_compiler.flow.expand import Expanded, scopes_around
+from harmonia_compiler.flow.expand import Expanded, in_rounds, scopes_around
 from harmonia_compiler.flow.geometric import Rounds
 from harmonia_compiler.flow.graph import EVEN, Node
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes, SpentError, Steps, TooManyError
@@ -176,6 +176,7 @@ class _Joint:
         self._demands: list[dict[int, int]] = [{} for _ in expanded.flow.nodes]
         # That some item of a scope does what one does with a probability.
         self._any: dict[tuple[int, float], int] = {}
+        self._rounds = in_rounds(expanded)
         # For each scope, the outcomes that differ from item to item.
         self._own: list[set[int]] = [set() for _ in expanded.items]
 
@@ -288,7 +289,7 @@ class _Joint:
     def _outcome_outside(self, share: float, scope: int) -> int:
         """An outcome that is one for all items of the scope."""
         first = self._outcomes.count
-        found = self._outcomes.outcome(share)
+        found = self._outcomes.outcome(share, self._rounds[self._expanded.items[scope].gather])
         for outer in scopes_around(self._expanded, self._expanded.items[scope].parent):
             self._own[outer].add(first)
         return found

@@ -2,11 +2,12 @@
 
 Reduced ordered binary decision diagrams (Bryant 1986): equal functions are one number, so that what
 is wanted on both sides of a branch is wanted for certain. A new outcome stands above all earlier
-ones: a guard that grows inwards, branch by branch, then grows by one node each.
+ones: a guard that grows inwards, branch by branch, then grows by one node each. Outcomes of one round of a loop
+stand together: what comes of the rounds before a round is then a few functions, however many rounds there are.
 """
 
 import math
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from functools import reduce
 from itertools import product
 from operator import or_
@@ -15,6 +16,13 @@ FALSE = 0
 TRUE = 1
 
 _Triple = tuple[int, int, int]
+
+#: A group of outcomes and its part. The group stands where its first outcome does, and its parts by their numbers.
+Among = tuple[int, int]
+
+#: How high an outcome stands: the first of its group, its part, and its number.
+_Height = tuple[int, int, int]
+_LOWEST = (-1, -1, -1)
 
 #: Functions of which one alone is true, and what requests weigh of which each is.
 Weight = tuple[tuple[int, float], ...]
@@ -58,6 +66,11 @@ class Outcomes:
         self.steps = steps or Steps(math.inf)
         self._limit = limit
         self._level = [-1, -1]
+        # How high the outcome of each node stands, and each outcome.
+        self._height: list[_Height] = [_LOWEST, _LOWEST]
+        self._heights: list[_Height] = []
+        # Of each group the first outcome.
+        self._groups: dict[int, int] = {}
         self._low = [FALSE, TRUE]
         self._high = [FALSE, TRUE]
         self._probability = [0.0, 1.0]
@@ -66,8 +79,11 @@ class Outcomes:
         self._chosen: dict[_Triple, int] = {}
         self._means: dict[_State, float] = {}
 
-    def outcome(self, share: float) -> int:
-        """A new outcome that is true with this probability."""
+    def outcome(self, share: float, among: Among | None = None) -> int:
+        """A new outcome that is true with this probability, alone or among those of a part of a group."""
+        number = len(self._shares)
+        first, part = (number, 0) if among is None else (self._groups.setdefault(among[0], number), among[1])
+        self._heights.append((first, part, number))
         self._shares.append(share)
         return self._node(len(self._shares) - 1, FALSE, TRUE)
 
@@ -100,7 +116,7 @@ class Outcomes:
             if self._known(triple) is not None:
                 agenda.pop()
                 continue
-            level = max(self._level[function] for function in triple)
+            level = self._highest(triple)
             below, above = self._sides(triple, level)
             low, high = self._known(below), self._known(above)
             if low is None or high is None:
@@ -143,7 +159,7 @@ class Outcomes:
         TooManyError beyond the bound.
         """
         found = {tuple(functions): 1.0}
-        while (level := max((self._level[one] for ways in found for one in ways), default=-1)) >= 0:
+        while (level := self._highest(one for ways in found for one in ways)) >= 0:
             sides: dict[tuple[int, ...], float] = {}
             for ways, likely in found.items():
                 parts = ((self._low, 1.0 - self._shares[level]), (self._high, self._shares[level]))
@@ -208,7 +224,7 @@ class Outcomes:
             if self._mean(state) is not None:
                 agenda.pop()
                 continue
-            level = max(self._level[one] for one in (state[0], *(part for _, each in state[1] for part, _ in each)))
+            level = self._highest((state[0], *(part for _, each in state[1] for part, _ in each)))
             total, unknown = 0.0, list[_State]()
             for sides, share in ((self._low, 1.0 - self._shares[level]), (self._high, self._shares[level])):
                 side, factor = self._weighed(*self._on(sides, level, state), weights, rests_on)
@@ -273,7 +289,9 @@ class Outcomes:
         """Forget all outcomes and functions that are new since a mark."""
         outcomes, nodes, *entries = mark
         del self._shares[outcomes:]
-        for of_nodes in (self._level, self._low, self._high, self._probability):
+        del self._heights[outcomes:]
+        self._groups = {group: first for group, first in self._groups.items() if first < outcomes}
+        for of_nodes in (self._level, self._height, self._low, self._high, self._probability):
             del of_nodes[nodes:]
         # Dictionaries keep the order in which they were filled.
         for found, length in zip((self._nodes, self._chosen), entries, strict=True):
@@ -289,6 +307,10 @@ class Outcomes:
     def count(self) -> int:
         """How many outcomes there are: the level of the next one."""
         return len(self._shares)
+
+    def _highest(self, functions: Iterable[int]) -> int:
+        """The level of the outcome that stands highest of those that some functions ask first; -1 if there is none."""
+        return max((self._height[one] for one in functions), default=_LOWEST)[2]
 
     def _known(self, triple: _Triple) -> int | None:
         test, then, otherwise = triple
@@ -318,6 +340,7 @@ class Outcomes:
                 raise TooManyError
             self._nodes[key] = len(self._level)
             self._level.append(level)
+            self._height.append(self._heights[level])
             self._low.append(low)
             self._high.append(high)
             share = self._shares[level]

@@ -153,3 +153,26 @@ def test_ways_within_ways_are_looked_through_as_far_as_there_are_steps(tmp_path:
     assert application is not None
     found = demand(application, application.flows[0])
     assert 0 < found.visits["last"] < 0.9 * 0.5
+
+
+#: Each round asks one value of its own by two tests, of which one asks another value, too.
+COMBINED = """
+    repeat up to ROUNDS {
+        j = cl(y)
+        y = g(y)
+        if j == "b" or ok(y) ~ 0.6 { y = g(y) } elif j == "c" { return last(y) }
+    } until j == "a" ~ 0.2
+    return y
+}
+"""
+
+
+@pytest.mark.parametrize("rounds", [7, 15, 40])
+def test_combined_tests_leave_as_many_rounds_as_are_said(rounds: int, tmp_path: Path) -> None:
+    two, found = (_demand(COMBINED.replace("ROUNDS", str(each)), tmp_path) for each in (2, rounds))
+    # By the first two rounds, in each of which a value is asked about, and at the end of which 0.2 of the others go.
+    returns = two.visits["last"] / two.visits["cl"]
+    assert found.exact
+    goes_on = (1.0 - returns) * 0.8
+    assert found.visits["cl"] == pytest.approx(sum(goes_on**before for before in range(rounds)), rel=2e-3)
+    assert found.visits["last"] == pytest.approx(found.visits["cl"] * returns)
