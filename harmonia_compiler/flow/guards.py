@@ -36,6 +36,9 @@ _LIMIT_ALONE = 2_000
 #: others, and by each one alone.
 _MOST_STEPS = 250_000, 100_000, 100_000
 
+#: How many steps may be taken to see which of very many calls are sent together.
+_MOST_STEPS_OF_PATHS = 100_000
+
 #: Paths that are told apart, and of how many calls times branches, beyond which they are taken to be nested.
 MOST_PATHS = 16
 MOST_TOLD_APART = 5_000
@@ -236,8 +239,7 @@ class _Joint:
         if len(differing) * outcomes.count > MOST_TOLD_APART and fallen:
             return self._paths(demanded, {})
         if len(differing) * outcomes.count > MOST_TOLD_APART:
-            any_of = accumulate(sent.values(), outcomes.either)
-            return _nested(dict(zip(sent, map(outcomes.probability, any_of), strict=True)))
+            return _nested(dict(zip(sent, self._any_so_far([*sent.values()]), strict=True)))
         together = outcomes.together(differing, MOST_PATHS)
         found: list[Path] = []
         for values, likely in together.items():
@@ -245,6 +247,18 @@ class _Joint:
             calls, choices = (frozenset(at for at, one in each.items() if one in is_true) for each in (sent, fallen))
             found.append(Path(likely, calls, choices))
         return _likeliest(found)
+
+    def _any_so_far(self, functions: Sequence[int]) -> list[float]:
+        """How likely a function or one before it is true; where that is too much, as likely as the likeliest of those.
+
+        No more functions are found behind it than there are steps for here: what is known of calls is worth more.
+        """
+        outcomes = self._outcomes
+        outcomes.steps = Steps(_MOST_STEPS_OF_PATHS)
+        try:
+            return [*map(outcomes.probability, accumulate(functions, outcomes.either))]
+        except (TooManyError, SpentError):
+            return [*accumulate(map(outcomes.probability, functions), max)]
 
     def _condition(self, position: int, select: Select, guard: int) -> int:
         first = self._outcomes.count

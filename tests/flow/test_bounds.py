@@ -176,3 +176,29 @@ def test_combined_tests_leave_as_many_rounds_as_are_said(rounds: int, tmp_path: 
     goes_on = (1.0 - returns) * 0.8
     assert found.visits["cl"] == pytest.approx(sum(goes_on**before for before in range(rounds)), rel=2e-3)
     assert found.visits["last"] == pytest.approx(found.visits["cl"] * returns)
+
+
+#: So many calls that it is too much to see which are sent together.
+NESTED = """
+    repeat up to 12 {
+        repeat up to 20 {
+            y = g(y)
+            if ok(y) ~ 0.3 { y = of("b") }
+        } until cl(y) == "a" ~ 0.1
+    } until cl(y, "s") == "a" ~ 0.05
+    return y
+}
+"""
+
+
+def test_which_calls_are_sent_together_may_be_too_much_where_how_many_are_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards, "_MOST_STEPS", (50_000, 0, 0))
+    found = _demand(NESTED, tmp_path)
+    assert found.exact
+    assert len(found.expanded.flow.nodes) > 1_000
+    rounds = (1.0 - 0.95**12) / 0.05 * (1.0 - 0.9**20) / 0.1
+    assert found.visits["g"] == pytest.approx(rounds)
+    assert found.visits["of"] == pytest.approx(0.3 * rounds)
+    assert sum(path.likely for path in found.paths) == pytest.approx(1.0)
