@@ -29,6 +29,9 @@ from harmonia_compiler.kinds.registry import kinds as all_kinds
 
 _QUANTITIES = Work.__struct_fields__
 
+#: So many rounds of a loop are told apart where more of them branch too much.
+_FEW_ROUNDS = 2
+
 
 class CallDemand(msgspec.Struct, frozen=True):
     """One call of a flow: how likely a request sends it, what it asks, and which calls end before it starts.
@@ -147,9 +150,22 @@ def _means(given: Iterable[tuple[tuple[int, int], float, float]]) -> dict[tuple[
 def demand(
     application: Application, flow: Flow, *, kinds: Mapping[str, Kind] | None = None, takes: Takes | None = None
 ) -> Demand:
-    """The expected demand of one flow of the application; without what calls take, none is taken to be late."""
+    """The expected demand of one flow of the application; without what calls take, none is taken to be late.
+
+    Where rounds that are told apart leave estimates, they are left together, if that is exact.
+    """
     kinds = all_kinds() if kinds is None else kinds
-    expanded = expand(flow)
+    whole = expand(flow)
+    found = _of_expanded(application, flow, kinds, takes, whole)
+    if not found.exact and len((together := expand(flow, apart=_FEW_ROUNDS)).flow.nodes) < len(whole.flow.nodes):
+        of_few = _of_expanded(application, flow, kinds, takes, together)
+        return of_few if of_few.exact else found
+    return found
+
+
+def _of_expanded(
+    application: Application, flow: Flow, kinds: Mapping[str, Kind], takes: Takes | None, expanded: Expanded
+) -> Demand:
     graph, late = call_graph(expanded.flow), dict[str, float]()
     in_pieces, bounds = streamed(expanded.flow), Bounds()
     ways: tuple[Way, ...] | None = None

@@ -117,9 +117,12 @@ class Expanded(msgspec.Struct, frozen=True):
     several: tuple[Several, ...] = ()
 
 
-def expand(flow: Flow, most: int = MOST_NODES) -> Expanded:
-    """The flow without blocks; of at most so many nodes, where leaving rounds together can achieve that."""
-    apart = next((apart for apart in _ROUNDS if _size(flow, apart) <= most), 0)
+def expand(flow: Flow, most: int = MOST_NODES, apart: int = _ROUNDS[0]) -> Expanded:
+    """The flow without blocks; of at most so many nodes, where leaving rounds together can achieve that.
+
+    No more rounds than `apart` are told apart.
+    """
+    apart = next((fewer for fewer in _ROUNDS if fewer <= apart and _size(flow, fewer) <= most), 0)
     return _Expansion(flow, apart).run()
 
 

@@ -178,6 +178,15 @@ def test_combined_tests_leave_as_many_rounds_as_are_said(rounds: int, tmp_path: 
     assert found.visits["last"] == pytest.approx(found.visits["cl"] * returns)
 
 
+def test_rounds_that_branch_too_much_are_left_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told_apart = _demand(COMBINED.replace("ROUNDS", "15"), tmp_path)
+    monkeypatch.setattr(guards, "_MOST_STEPS", (8_000, 0, 0))
+    found = _demand(COMBINED.replace("ROUNDS", "15"), tmp_path)
+    assert found.exact
+    assert found.visits == pytest.approx(told_apart.visits, rel=2e-3)
+    assert len(found.expanded.flow.nodes) < len(told_apart.expanded.flow.nodes)
+
+
 #: So many calls that it is too much to see which are sent together.
 NESTED = """
     repeat up to 12 {
