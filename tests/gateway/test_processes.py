@@ -235,6 +235,21 @@ def test_all_drain_and_end_well(several: Running, sent: signal.Signals) -> None:
     assert not any(child.is_running() for child in children)
 
 
+def test_who_stops_the_whole_group_cuts_nothing(several: Running) -> None:
+    """As systemd and `timeout` do: each process is told, and by the one that started it once more."""
+    request = urllib.request.Request(
+        f"{several.url}/v1/pipelines/say", json.dumps({"inputs": {"question": "x"}, "stream": True}).encode()
+    )
+    children = psutil.Process(several.process.pid).children()
+    with urllib.request.urlopen(request, timeout=10) as response:
+        response.readline()
+        for child in children:
+            child.terminate()
+        several.process.terminate()
+        assert response.read().endswith(b"data: [DONE]\n\n")
+    assert several.process.wait(15) == 0
+
+
 def test_the_number_that_is_said_at_the_start_reaches_the_gateway() -> None:
     assert PROCESSES in PASSED_ON
 

@@ -37,7 +37,7 @@ from harmonia_compiler.runtime.gateway.logs import log, start_logging
 from harmonia_compiler.runtime.gateway.metrics import Metrics
 from harmonia_compiler.runtime.gateway.part import WHOLE, Part
 from harmonia_compiler.runtime.gateway.polling import POLL_S
-from harmonia_compiler.runtime.gateway.processes import Processes, end_with
+from harmonia_compiler.runtime.gateway.processes import CUT, Processes, end_with
 from harmonia_compiler.runtime.gateway.service import Gateway
 from harmonia_compiler.runtime.gateway.siblings import ALONE, Siblings
 from harmonia_compiler.runtime.gateway.transports import Transports, read_record
@@ -63,25 +63,30 @@ _OBJECTS_UNTIL_COLLECTION = 20_000
 class Server(uvicorn.Server):
     """uvicorn, which on the first signal to stop also tells the gateway."""
 
-    def __init__(self, config: uvicorn.Config, front: Front, loop: asyncio.AbstractEventLoop, drain_s: int) -> None:
+    def __init__(
+        self, config: uvicorn.Config, front: Front, loop: asyncio.AbstractEventLoop, process: "Process"
+    ) -> None:
         super().__init__(config)
         self._front = front
         self._loop = loop
-        self._cut_s = drain_s - BEFORE_S
-        self._first = 0
+        self._cut_s = process.drain_s - BEFORE_S
+        self._cutting = signal.SIGTERM if process.alive is None else CUT
+        if process.alive is not None:
+            signal.signal(CUT, self.handle_exit)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of a handler
         """Stop accepting; what runs goes on for a while. Another SIGTERM ends it, another Ctrl-C all at once.
 
-        uvicorn's own would raise the signal again after the end and so hide that all went well.
+        To one of several processes the one that started them says it as `CUT`. uvicorn's own would raise the signal
+        again after the end and so hide that all went well.
         """
-        if self.should_exit:
+        # Of two signals that come together, the other may be told first.
+        if self.should_exit or sig == CUT:
             self.force_exit = sig == signal.SIGINT
-            # Ctrl-C reaches the processes of one gateway both as that and as SIGTERM.
-            if sig == self._first == signal.SIGTERM:
+            if sig == self._cutting:
                 self._loop.call_soon_threadsafe(self._front.cut)
             return
-        self.should_exit, self._first = True, sig
+        self.should_exit = True
         self._front.stopping = True
         log("stopping", signal=signal.Signals(sig).name)
         self._loop.call_soon_threadsafe(self._loop.call_later, self._cut_s, self._front.cut)
@@ -156,7 +161,7 @@ async def run(service: Service, endpoints: Path, process: Process, parts: Parts 
     host, port = process.listening[0].getsockname()[:2]
     log("listening", host=host, port=port, pipelines=list(front.programs))
     try:
-        await Server(config, front, loop, process.drain_s).serve([*process.listening])
+        await Server(config, front, loop, process).serve([*process.listening])
     finally:
         for task in following:
             task.cancel()

@@ -16,6 +16,9 @@ from harmonia_compiler.runtime.gateway.logs import log, log_bug
 
 #: How long one that was killed is waited with, so that a machine without memory is not kept busy by it.
 PAUSE_S = 1.0
+#: Tells one of them to end what runs. Another SIGTERM does not: where all of a group are told to stop, each of them is
+#: told so by this process as well.
+CUT = signal.SIGUSR1
 _TO_STOP = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -28,7 +31,7 @@ class Processes:
     def __init__(self, count: int, serve: Callable[[int], None], listening: Sequence[socket.socket]) -> None:
         self._count, self._serve, self._listening = count, serve, listening
         self._numbers: dict[int, int] = {}
-        self._stopping = False
+        self._stopping = self._is_told = False
         # Nobody writes into it: the end that writes is closed when this process ends, however it does.
         self.alive, self._open = os.pipe()
 
@@ -80,13 +83,14 @@ class Processes:
             os._exit(1)
         os._exit(0)
 
-    def _stop(self, *_: object) -> None:
-        """Tell all to stop. Ctrl-C reaches them by itself; that they are told once more makes nothing of it."""
-        self._stopping = True
+    def _stop(self, sent: int = 0, _: object = None) -> None:
+        """Tell all to stop and, at another SIGTERM, to end what runs. Ctrl-C reaches them by itself."""
+        tell = CUT if self._is_told and sent == signal.SIGTERM else signal.SIGTERM
+        self._stopping, self._is_told = True, self._is_told or sent == signal.SIGTERM
         for one in self._listening:
             one.close()
         for pid in tuple(self._numbers):
-            os.kill(pid, signal.SIGTERM)
+            os.kill(pid, tell)
 
 
 def end_with(alive: int) -> None:
