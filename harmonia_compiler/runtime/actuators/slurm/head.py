@@ -87,7 +87,6 @@ class Head:
         self._see_successor_after = self._time_of_handover()
         self._mine = Owner(number)
         self._successors: list[str] = []
-        self._is_alone = False
         self._note = self._trouble = ""
         self._brought: Mapping[str, int] = {}
         self._bring_after = 0.0
@@ -113,13 +112,13 @@ class Head:
 
     async def _come_up(self) -> bool:
         """Start everything in its order; False where it is told to end before, or something does not come up."""
-        owner = self._folder.owner()
         before = await self._serving_elsewhere()
+        known = [one.epoch for one in (self._folder.owner(), before) if one is not None]
         stores = [name for name in self._replicas if self._is_stateful(name)]
         first = [name for name in self._replicas if before is None or name not in stores]
         if not await self._start(self._replicas[name] for name in first):
             return False
-        self._mine = Owner(self._number, 0 if owner is None else owner.epoch + 1)
+        self._mine = Owner(self._number, max(known, default=-1) + 1)
         if before is not None and stores:
             await asyncio.to_thread(self._folder.set_claim, self._mine)
             while not self._stop.is_set() and await self._is_alive(before.job):  # noqa: ASYNC110 - another job says so
@@ -285,18 +284,16 @@ class Head:
         self._phase = "down" if self._failure is None else "failed"
 
     async def _serving_elsewhere(self) -> Owner | None:
-        """Who serves at present, where that is another and it lives."""
-        owner = self._folder.owner()
-        if owner is None or owner.job == self._number:
-            return None
-        return owner if await self._is_alive(owner.job) else None
+        """Who is to have the store last, or serves, where that is another and it lives."""
+        found = [one for one in (self._folder.claim(), self._folder.owner()) if one and one.job != self._number]
+        return max([one for one in found if await self._is_alive(one.job)], key=lambda one: one.epoch, default=None)
 
     async def _is_dispensable(self) -> bool:
         """Whether nobody misses this job where it gives up: the service never was up, or another has it."""
-        if not self._is_alone and self._folder.owner() is not None:
-            other = await self._serving_elsewhere()
-            self._is_alone = other is None or self._is_going(other.job)
-        return not self._is_alone
+        if self._folder.owner() is None:
+            return True
+        other = await self._serving_elsewhere()
+        return other is not None and not self._is_going(other.job)
 
     def _is_going(self, job: str) -> bool:
         """Whether a job has said that it ends, or has ended."""
