@@ -71,6 +71,11 @@ class SlurmSite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nodes: Literal["named", "any"] = "named"
     exclusive: bool = True
 
+    @property
+    def chosen(self) -> dict[str, str]:
+        """What it says of where a job runs and for whom, by its keys."""
+        return {name: value for name in CHOSEN if (value := getattr(self, name))}
+
 
 class SlurmComponent(msgspec.Struct, frozen=True):
     """Hosts of which the job takes equally much: one component of a heterogeneous job. `gres` is empty without GPUs."""

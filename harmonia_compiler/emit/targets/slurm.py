@@ -6,7 +6,7 @@ import msgspec
 
 from harmonia_compiler.contract.document import encode_document
 from harmonia_compiler.contract.site import Site
-from harmonia_compiler.contract.slurm import CHOSEN, JOB, SCRIPT, SlurmComponent, SlurmFurther, SlurmJob, SlurmSite
+from harmonia_compiler.contract.slurm import JOB, SCRIPT, SlurmComponent, SlurmFurther, SlurmJob, SlurmSite
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.emit.emission import Emission, started_otherwise
 from harmonia_compiler.emit.targets.slurm_layout import beside, further, layout
@@ -95,7 +95,7 @@ def _asked(component: SlurmComponent, site: SlurmSite, *, by_name: bool) -> dict
         **({"nodelist": ",".join(component.hosts)} if by_name else {}),
         **({"gres": component.gres} if component.gres else {}),
     }
-    return {**asked, **{name: value for name in CHOSEN if (value := getattr(site, name))}}
+    return {**asked, **site.chosen}
 
 
 def _job(emission: Emission, site: SlurmSite) -> SlurmJob:

@@ -36,7 +36,7 @@ def script(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    options = {name: value for name in CHOSEN if (value := getattr(site, name))}
+    options = site.chosen
     if site.wall_time_s:
         options["time"] = _time(site.wall_time_s)
     return (

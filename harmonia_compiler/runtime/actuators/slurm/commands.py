@@ -114,7 +114,7 @@ def outside(environment: Mapping[str, str], site: SlurmSite) -> dict[str, str]:
     Nothing of how the job was made from inside which it is submitted, and nothing that would go before what its script
     says: variables do, also before what the site profile says.
     """
-    chosen = {"SLURM_CONF", *(variable for name, variable in CHOSEN.items() if not getattr(site, name))}
+    chosen = {"SLURM_CONF", *(variable for name, variable in CHOSEN.items() if name not in site.chosen)}
     made = ("SLURM_", "SBATCH_", "SRUN_")
     kept = {name: value for name, value in environment.items() if name in chosen or not name.startswith(made)}
     return {**kept, "PATH": f"{Path(sys.executable).parent}:{environment.get('PATH', '')}"}
