@@ -20,8 +20,7 @@ APART = 1e-7
 #: So large the functions of values may become that are told apart; beyond, fewer are.
 _MOST_NODES = 10_000
 
-
-#: Of more shares that are written those are left that are missed.
+#: So many shares that are written are found together at most; of more, those that are missed stay so.
 _MOST_BALANCED = 60
 
 
