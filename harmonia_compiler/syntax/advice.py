@@ -221,6 +221,10 @@ _ADVICE: tuple[tuple[Callable[[Spot], bool], str], ...] = (
         "ports stand in `( )`, even where there are none",
     ),
     (lambda s: s.accepted == {"LPAR"}, "settings stand in `( )`, even where there are none"),
+    (
+        lambda s: (s.kind, s.behind) == ("_ARROW", "RPAR") and s.declares == "COMPONENT",
+        "ports and what is given stand before `=`: `component name(ports) -> type = kind(settings)`",
+    ),
     (lambda s: s.kind == "TEXT" and "FROM" in s.accepted, "put `from` before the file"),
     (lambda s: s.ends and "FROM" in s.accepted, 'say of which file: `import name from "file.rag"`'),
     (lambda s: s.behind == "FROM", 'put the file in quotes: `from "file.rag"`'),
