@@ -23,6 +23,8 @@ _STUDENT = dict(
     )
 )
 _FEWEST_BATCHES, _MOST_BATCHES = 5, 20
+#: How a request may end that keeps a bound. One that was given up in mid-answer began it in time all the same.
+_KEEP = {"latency": {Outcome.OK}, "ttft": {Outcome.OK, Outcome.LATE}}
 #: How many requests of a batch must lie beyond a quantile for the batch to know it.
 _BEYOND = 3
 
@@ -150,10 +152,10 @@ def figures(observed: Iterable[Observation], window: Window, objectives: Sequenc
 
 
 def _kept(objective: Objective, arrived: Sequence[Observation]) -> Kept:
-    """What was not answered kept nothing; of what was cut off while it still could, nobody knows."""
-    those = [(one.outcome, one.is_within(objective.metric, objective.bound_ms)) for one in arrived]
-    kept, unknown = those.count((Outcome.OK, True)), those.count((Outcome.CANCELLED, True))
-    share = kept / (len(those) - unknown) if unknown < len(those) else 0.0
+    """What failed or was refused kept nothing; of what was cut off while it still could, nobody knows."""
+    within = Counter(one.outcome for one in arrived if one.is_within(objective.metric, objective.bound_ms))
+    kept, unknown = sum(within[outcome] for outcome in _KEEP[objective.metric]), within[Outcome.CANCELLED]
+    share = kept / (len(arrived) - unknown) if unknown < len(arrived) else 0.0
     return Kept(objective, share, met=share >= objective.quantile)
 
 

@@ -89,6 +89,27 @@ def test_an_answer_without_a_first_text_keeps_no_promise_about_it() -> None:
     assert (kept.share, kept.met) == (0.5, True)
 
 
+@pytest.mark.parametrize(
+    ("outcome", "first_ms", "share"),
+    [
+        (Outcome.OK, 1600.0, 1.0),
+        (Outcome.LATE, 1600.0, 1.0),
+        (Outcome.LATE, 1601.0, 0.0),
+        (Outcome.LATE, None, 0.0),
+        (Outcome.FAILED, 1600.0, 0.0),
+        (Outcome.REFUSED, None, 0.0),
+    ],
+)
+def test_a_first_text_in_time_keeps_its_bound_though_the_end_is_late(
+    outcome: Outcome, first_ms: float | None, share: float
+) -> None:
+    """A class's deadline may end a request long before its pipeline's bound: it is not answered and keeps none."""
+    observed = [seen(1500.0, 700.0, outcome, first_ms=first_ms)]
+    ttft, latency = figures(observed, WINDOW, parse_objectives("p95 ttft <= 100 ms, p95 latency <= 1 s")).kept
+    assert ttft.share == share
+    assert latency.share == (outcome is Outcome.OK)
+
+
 def test_every_way_to_end_is_counted_and_only_answers_are_good() -> None:
     outcomes = [Outcome.OK, Outcome.REFUSED, Outcome.REFUSED, Outcome.FAILED, Outcome.LATE, Outcome.CANCELLED]
     observed = [seen(1500.0, 10.0, outcome, reason="" if outcome is Outcome.OK else "x") for outcome in outcomes]
