@@ -20,7 +20,7 @@ from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.home import profile_store
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
-from harmonia_compiler.diagnostics.near import suggestion
+from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.kinds.llm import DEFAULT_CONTEXT
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.profile.asking import NotAsked, asking
@@ -40,7 +40,9 @@ _UNBOUNDED = 2**30
 
 @click.command()
 @click.argument("file", required=False, type=IN_FILE)
-@click.option("--component", help="The component of FILE whose engine is started here and measured.")
+@click.option(
+    "--component", help="The language model of FILE that is started here and measured, or a component that it answers."
+)
 @click.option("--url", help="A running OpenAI-compatible engine to measure instead of starting one.")
 @click.option("--model", help="The model's name at that URL.")
 @click.option("--batch", type=WholeRange(min=1), help="The most calls at once (`--max-num-seqs`).")
@@ -119,21 +121,22 @@ def _keep(profile: MeasuredProfile) -> None:
 
 
 def _engine(file: Path, component: str, settings: dict[str, str]) -> Engine:
-    """The engine of a component that generates; raises Rejected where there is none of that name."""
+    """The language model of that name, or of the component that it answers; raises Rejected where there is none."""
     checked = check_files([file], settings)
     if checked.application is None:
         raise Rejected(checked.found)
     refuse_overwriting(checked.read)
-    components = {
-        name: each
-        for name, each in checked.application.components.items()
-        if checked.application.engines[each.engine].kind == "llm"
+    engines = {name: one for name, one in checked.application.engines.items() if one.kind == "llm"}
+    # What a component is made of has a name that users see, and may have no ports to be called by.
+    answered = {
+        name: engines[one.engine] for name, one in checked.application.components.items() if one.engine in engines
     }
-    if component not in components:
-        message = f"`{file}` has no component `{component}` that a language model answers"
-        help = suggestion(component, components, "give a component of kind `llm` with `--component`")
+    named = {**engines, **answered}
+    if component not in named:
+        message = f"`{file}` has no language model `{component}`, and no component `{component}` that one answers"
+        help = f"name one of {listed(sorted(named))}" if named else "no pipeline of it calls a component of kind `llm`"
         raise Rejected([Diagnostic("E1205", message, help=help)])
-    return checked.application.engines[components[component].engine]
+    return named[component]
 
 
 async def _measure_here(engine: Engine, configuration: Configuration, repeats: int) -> MeasuredProfile:

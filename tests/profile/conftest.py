@@ -17,6 +17,8 @@ from harmonia_compiler.profile.measured import MeasuredSteps
 from harmonia_compiler.profile.steps import StepModel
 
 MODEL = "known"
+#: One that there is a card of.
+CARDED = "SmolLM2-135M-Instruct"
 KNOWN = MeasuredSteps(1.0, (1, 4), (0.01, 0.002), 0.0, 0.05, 0.0, 0.5)
 LIMITS = Limits(kv_blocks=400, step_tokens=256, sequences=4, context=600)
 
@@ -50,7 +52,8 @@ async def _served(limits: Limits = LIMITS, steps: StepModel = KNOWN, *, counts: 
         return response
 
     async def models(_: web.Request) -> web.Response:
-        return web.json_response({"data": [{"id": MODEL, "max_model_len": limits.context}]})
+        named = [{"id": name, "max_model_len": limits.context} for name in (MODEL, CARDED)]
+        return web.json_response({"data": named})
 
     async def metrics(_: web.Request) -> web.Response:
         labels = (

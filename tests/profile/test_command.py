@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -13,7 +12,7 @@ from harmonia_compiler.cli import one_engine
 from harmonia_compiler.cli import profile as command_module
 from harmonia_compiler.cli.one_engine import configuration_here
 from harmonia_compiler.cli.profile import command
-from harmonia_compiler.contract.card import Card, Cards
+from harmonia_compiler.contract.card import Card
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
 from harmonia_compiler.contract.plan import Configuration
@@ -82,21 +81,19 @@ def started(running: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pa
     async def start(engine: Engine, card: Card, configuration: Configuration) -> AsyncIterator[str]:
         yield running
 
-    engine = Engine("small", "llm", {"model": "known"})
-    card = msgspec.structs.replace(wanted("SmolLM2-135M-Instruct"), name="known", aliases=())
     short = Sweep(prompts=(35,), streams=(1,), contexts=(41,), repeats=1)
     monkeypatch.setattr(command_module, "sweep_for", lambda *_: short)
     monkeypatch.setattr(command_module, "running", start)
-    monkeypatch.setattr(command_module, "load_cards", lambda: Cards([card]))
-    monkeypatch.setattr(command_module, "_engine", lambda *_: engine)
     monkeypatch.setattr(command_module, "configuration_here", lambda *_: Configuration(2.0, 4.0, batch=4))
     monkeypatch.setenv("HARMONIA_HOME", str(tmp_path))
     (tmp_path / "app.rag").write_text(RAG)
     return tmp_path
 
 
-def test_what_was_measured_of_a_component_is_kept_for_plans(started: Path) -> None:
-    result = invoke(str(started / "app.rag"), "--component", "small")
+@pytest.mark.parametrize("name", ["small", "answer"])
+def test_what_was_measured_of_a_component_is_kept_for_plans(started: Path, name: str) -> None:
+    """By the name of the model or of what it answers, whether or not it can be called by itself."""
+    result = invoke(str(started / "app.rag"), "--component", name)
     assert result.exit_code == 0, result.output
     [path] = (started / "profiles").iterdir()
     assert f"kept for plans as {path}" in result.stderr
@@ -107,7 +104,7 @@ def test_it_is_not_kept_where_the_user_says_so(started: Path) -> None:
     result = invoke(str(started / "app.rag"), "--component", "small", "--no-keep", "--out", str(started / "out.json"))
     assert result.exit_code == 0, result.output
     assert not (started / "profiles").exists()
-    assert read_profile(started / "out.json").model == "known"
+    assert read_profile(started / "out.json").model == "SmolLM2-135M-Instruct"
 
 
 def test_a_home_that_cannot_be_written_is_a_diagnostic(started: Path) -> None:
@@ -157,7 +154,10 @@ def test_another_model_at_the_url_is_a_diagnostic(running: str) -> None:
 def test_a_component_that_no_model_answers_is_a_diagnostic(tmp_path: Path, name: str) -> None:
     file = tmp_path / "app.rag"
     file.write_text(RAG)
-    assert codes(invoke(str(file), "--component", name)) == ["E1205"]
+    result = invoke(str(file), "--component", name)
+    assert codes(result) == ["E1205"]
+    assert isinstance(result.exception, Rejected)
+    assert result.exception.found[0].help == "name one of `answer`, `small`"
 
 
 def test_a_model_that_this_machine_cannot_hold_is_a_diagnostic() -> None:

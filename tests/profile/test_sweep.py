@@ -50,7 +50,7 @@ async def test_an_engine_says_its_limits(served: Served) -> None:
 
 async def test_a_model_that_is_not_served_is_named_with_those_that_are(served: Served) -> None:
     async with served() as url:
-        with pytest.raises(NotAsked, match="serves `known`, and not `other`"):
+        with pytest.raises(NotAsked, match="serves `known`, `SmolLM2-135M-Instruct`, and not `other`"):
             await facts(url, "other", LIMITS)
 
 
