@@ -14,9 +14,11 @@ _Path = Annotated[str, Meta(pattern=r"\A[^\x00-\x20\x7f]*\Z")]
 _Header = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
 
 
-#: What the gateway takes from whoever starts it, on any target: the names it is known by, and its processes; with what
-#: stands for it where nobody says so.
-FOR_GATEWAY = {"HARMONIA_ALLOWED_HOSTS": "", "HARMONIA_GATEWAY_PROCESSES": "1"}
+#: Variables by which a gateway is told under what names clients reach it, with commas between them, beside those under
+#: which they always may; and how many processes it has.
+ALLOWED_HOSTS, GATEWAY_PROCESSES = "HARMONIA_ALLOWED_HOSTS", "HARMONIA_GATEWAY_PROCESSES"
+#: What the gateway takes from whoever starts it, on any target, with what stands for it where nobody says so.
+FOR_GATEWAY = {ALLOWED_HOSTS: "", GATEWAY_PROCESSES: "1"}
 
 
 class Fill(msgspec.Struct, frozen=True):

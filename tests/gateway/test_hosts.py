@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from harmonia_compiler.contract.component import Engine
-from harmonia_compiler.runtime.gateway.hosts import ALLOWED_HOSTS, host_of, is_ours
+from harmonia_compiler.contract.launch import ALLOWED_HOSTS
+from harmonia_compiler.runtime.gateway.hosts import host_of, is_ours
 from tests.gateway.processes import SAY, started, write_bundle
 
 

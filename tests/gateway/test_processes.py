@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.parser import text_string_to_metric_families
 
 from harmonia_compiler.contract.bundle import ReplicaShare
+from harmonia_compiler.contract.launch import GATEWAY_PROCESSES
 from harmonia_compiler.contract.readings import (
     CacheRead,
     CallsRead,
@@ -26,7 +27,6 @@ from harmonia_compiler.contract.readings import (
     RequestsRead,
 )
 from harmonia_compiler.runtime.actuators.supervision.command import PASSED_ON
-from harmonia_compiler.runtime.gateway.__main__ import PROCESSES
 from harmonia_compiler.runtime.gateway.part import Part
 from harmonia_compiler.runtime.gateway.sums import sum_metrics, sum_readings
 from tests.gateway.fakes import ENGINES
@@ -142,7 +142,7 @@ def test_metrics_add_up() -> None:
 def several(tmp_path: Path, model: int) -> Iterator[Running]:
     bundle = tmp_path / "bundle"
     write_bundle(bundle, [SAY], ENGINES, model)
-    with started(bundle, **{PROCESSES: str(COUNT)}) as found:
+    with started(bundle, **{GATEWAY_PROCESSES: str(COUNT)}) as found:
         yield found
 
 
@@ -251,7 +251,7 @@ def test_who_stops_the_whole_group_cuts_nothing(several: Running) -> None:
 
 
 def test_the_number_that_is_said_at_the_start_reaches_the_gateway() -> None:
-    assert PROCESSES in PASSED_ON
+    assert GATEWAY_PROCESSES in PASSED_ON
 
 
 @pytest.mark.parametrize("count", ["0", "two", "65"])

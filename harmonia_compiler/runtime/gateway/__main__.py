@@ -20,6 +20,7 @@ import uvicorn
 import uvloop
 
 from harmonia_compiler.contract.bundle import Service
+from harmonia_compiler.contract.launch import ALLOWED_HOSTS, GATEWAY_PROCESSES
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.policy.parts import ALL, PARTS, Parts
@@ -30,7 +31,7 @@ from harmonia_compiler.runtime.gateway.app import App
 from harmonia_compiler.runtime.gateway.common import Common
 from harmonia_compiler.runtime.gateway.front import Front
 from harmonia_compiler.runtime.gateway.generations import GenerationsFile
-from harmonia_compiler.runtime.gateway.hosts import ALLOWED_HOSTS, KnownHosts
+from harmonia_compiler.runtime.gateway.hosts import KnownHosts
 from harmonia_compiler.runtime.gateway.late import UnusableVariables, resolve_late
 from harmonia_compiler.runtime.gateway.ledger import LEDGER, Ledger
 from harmonia_compiler.runtime.gateway.logs import log, start_logging
@@ -55,7 +56,7 @@ UNREAD = 32 * 2**10
 #: One in so many descriptors is for a client's connection; the others are for calls, logs and files.
 FOR_CLIENTS = 2
 #: How many processes serve, where the command line does not say it; more than there are cores are of no use.
-PROCESSES, MOST_PROCESSES = "HARMONIA_GATEWAY_PROCESSES", 64
+MOST_PROCESSES = 64
 #: Requests leave hardly a cycle behind. Looked for every 700 objects, as Python does, they cost a tenth of all time.
 _OBJECTS_UNTIL_COLLECTION = 20_000
 
@@ -182,8 +183,8 @@ def main() -> None:
         "--processes",
         type=_count,
         metavar="N",
-        default=os.environ.get(PROCESSES, "1"),
-        help="how many processes serve, a core for each; also by the variable " + PROCESSES,
+        default=os.environ.get(GATEWAY_PROCESSES, "1"),
+        help="how many processes serve, a core for each; also by the variable " + GATEWAY_PROCESSES,
     )
     parser.add_argument(
         "--drain",

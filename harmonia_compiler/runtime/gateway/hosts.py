@@ -13,10 +13,8 @@ from ipaddress import ip_address
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from harmonia_compiler.contract.launch import ALLOWED_HOSTS
 from harmonia_compiler.runtime.gateway.problem import INVALID_REQUEST, Problem
-
-#: Names with commas between them, by which clients reach the gateway beside those that always may.
-ALLOWED_HOSTS = "HARMONIA_ALLOWED_HOSTS"
 
 #: So many values of the header that were let in are known at once: clients of one service send few.
 _MOST_KNOWN = 256

@@ -20,10 +20,11 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
+from harmonia_compiler.contract.launch import GATEWAY_PROCESSES
 from harmonia_compiler.contract.slurm import SCRIPT
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.runtime.actuators.actuator import Failure, Phase, Status
-from harmonia_compiler.runtime.actuators.slurm.commands import SlurmFailed, outside, queue, submit
+from harmonia_compiler.runtime.actuators.slurm.commands import SlurmFailed, outside, submit
 from harmonia_compiler.runtime.actuators.slurm.folder import JobState, Owner, SharedFolder
 from harmonia_compiler.runtime.actuators.slurm.keeping import (
     GATEWAY_GRACE_S,
@@ -39,6 +40,7 @@ from harmonia_compiler.runtime.actuators.slurm.keeping import (
 from harmonia_compiler.runtime.actuators.slurm.scaling import bring
 from harmonia_compiler.runtime.actuators.slurm.srun import find_nodes, front_words, job_number, step_words
 from harmonia_compiler.runtime.actuators.slurm.steps import KeptStep
+from harmonia_compiler.runtime.actuators.slurm.succession import Succession
 from harmonia_compiler.runtime.actuators.supervision import placing
 from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, STOPPED
 from harmonia_compiler.runtime.actuators.supervision.rundir import ADDRESS
@@ -63,6 +65,7 @@ class Head:
         self._bundle, self._number = bundle, number
         self._folder = SharedFolder(bundle)
         self._name = name
+        self._succession = Succession(self._folder, number, name)
         self._documents, self._job = read_job(bundle)
         nodes = find_nodes(self._job, os.environ)
         self._node = nodes.addresses[self._job.components[0].hosts[0]]
@@ -76,7 +79,7 @@ class Head:
             for step, launch in zip(self._job.steps, self._documents.processes.replicas, strict=True)
         }
         # What is no number, the gateway itself refuses.
-        processes = os.environ.get("HARMONIA_GATEWAY_PROCESSES", "")
+        processes = os.environ.get(GATEWAY_PROCESSES, "")
         count = int(processes) if processes.isdecimal() and len(processes) < 4 else 1
         words = front_words(self._job, nodes, str(bundle), number, max(1, count))
         self._front = KeptStep(GATEWAY, "", words, self._folder.of(number, GATEWAY))
@@ -112,16 +115,15 @@ class Head:
 
     async def _come_up(self) -> bool:
         """Start everything in its order; False where it is told to end before, or something does not come up."""
-        before = await self._serving_elsewhere()
-        known = [one.epoch for one in (self._folder.owner(), before) if one is not None]
+        before = await self._succession.other()
         stores = [name for name in self._replicas if self._is_stateful(name)]
         first = [name for name in self._replicas if before is None or name not in stores]
         if not await self._start(self._replicas[name] for name in first):
             return False
-        self._mine = Owner(self._number, max(known, default=-1) + 1)
+        self._mine = Owner(self._number, self._succession.next_epoch(before))
         if before is not None and stores:
             await asyncio.to_thread(self._folder.set_claim, self._mine)
-            while not self._stop.is_set() and await self._is_alive(before.job):  # noqa: ASYNC110 - another job says so
+            while not self._stop.is_set() and await self._succession.is_alive(before.job):  # noqa: ASYNC110 - it says so
                 await asyncio.sleep(LOOK_EVERY_S)
             if not await self._start(self._replicas[name] for name in stores):
                 return False
@@ -149,7 +151,7 @@ class Head:
         while waiting and not self._stop.is_set():
             waiting = [step for step in waiting if step.status.phase != "ready"]
             failed = next((step for step in waiting if step.failure), None)
-            if failed is not None and await self._is_dispensable():
+            if failed is not None and await self._succession.is_dispensable():
                 self._failure = Failure(failed.name, failed.failure)
                 return False
             await self._hand_over_in_time()
@@ -163,19 +165,14 @@ class Head:
         """Until told to end or another takes over: what is wanted of the controller, and the successor in time."""
         leaving: dict[str, asyncio.Task[None]] = {}
         while not self._stop.is_set():
-            owner, claim = self._folder.owner(), self._folder.claim()
-            if owner is not None and owner.job != self._number:
-                if await self._is_alive(owner.job):
-                    LOG.info("job %s has taken over", owner.job)
-                    await self._drain()
-                    return
-                # It ended before anybody could rely on it.
-                await written(self._folder.set_owner, self._mine)
-            if claim is not None and owner is not None and claim.epoch > owner.epoch:
-                if await self._is_alive(claim.job):
-                    LOG.info("job %s takes over, and waits for the store", claim.job)
-                    return
-                await written(self._folder.clear_claim)
+            taken = await self._succession.taken_from(self._mine)
+            if taken is not None and taken.waits_for_store:
+                LOG.info("job %s takes over, and waits for the store", taken.job)
+                return
+            if taken is not None:
+                LOG.info("job %s has taken over", taken.job)
+                await self._drain()
+                return
             await self._hand_over_in_time()
             wanted = wanted_in(self._bundle / "run")
             for engine, count in wanted.items():
@@ -238,14 +235,12 @@ class Head:
     async def _hand_over_in_time(self) -> None:
         """From its time on, see that a job is there that is to take over: one that is refused or ends is followed.
 
-        Which there are, the queue says; one that is on its way out takes nothing over.
+        Which there are, the queue says.
         """
         if self._see_successor_after is None or time.monotonic() < self._see_successor_after:
             return
         try:
-            jobs = await asyncio.to_thread(queue, self._name)
-            others = [one for one in jobs if one.name == self._name and one.job != self._number]
-            if not any(one.is_pending or not self._is_going(one.job) for one in others):
+            if not await self._succession.has_successor():
                 await self._submit_successor()
             self._trouble = ""
         except SlurmFailed as failed:
@@ -282,33 +277,6 @@ class Head:
             task.cancel()
         await asyncio.gather(*self._keeping.values(), return_exceptions=True)
         self._phase = "down" if self._failure is None else "failed"
-
-    async def _serving_elsewhere(self) -> Owner | None:
-        """Who is to have the store last, or serves, where that is another and it lives."""
-        found = [one for one in (self._folder.claim(), self._folder.owner()) if one and one.job != self._number]
-        return max([one for one in found if await self._is_alive(one.job)], key=lambda one: one.epoch, default=None)
-
-    async def _is_dispensable(self) -> bool:
-        """Whether nobody misses this job where it gives up: the service never was up, or another has it."""
-        if self._folder.owner() is None:
-            return True
-        other = await self._serving_elsewhere()
-        return other is not None and not self._is_going(other.job)
-
-    def _is_going(self, job: str) -> bool:
-        """Whether a job has said that it ends, or has ended."""
-        state = self._folder.state(job)
-        return state is not None and state.status.phase in ("stopping", "down", "failed")
-
-    async def _is_alive(self, job: str) -> bool:
-        """Whether a job has not said that it has ended, nor has been ended without a word."""
-        state = self._folder.state(job)
-        if state is not None and state.status.phase in ("down", "failed"):
-            return False
-        try:
-            return job in {queued.job for queued in await asyncio.to_thread(queue, self._name)}
-        except SlurmFailed:
-            return True
 
     def _is_stateful(self, name: str) -> bool:
         engine = next(one.engine for one in self._documents.processes.replicas if one.replica == name)
