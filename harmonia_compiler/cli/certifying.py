@@ -27,6 +27,8 @@ def simulated(make: Make, hosts: Inventory) -> tuple[Application, Plan]:
     if last.missed:
         raise Infeasible([_limit(last, missed) for missed in last.missed])
     click.echo(f"the plan's own latencies are reckoned, at {_rate(last, last.reckoned_rps)}", err=True)
+    again = f"give its file to `simulate` or `rehearse` with --plan, and --rate {_digits(last, last.rate_rps)}"
+    click.echo(f"to try this plan again, {again}", err=True)
     return last.application, last.plan
 
 
@@ -37,12 +39,15 @@ def _said(one: Tried) -> str:
     if not one.missed:
         what = "every promise is kept" if not one.unjudged else "no promise is missed"
         said.append(what if one.reached else "nothing is promised")
-    said += [
-        f"`{each.name}` reaches {shown_ms(each.found_ms)} of {each.objective.describe()} in {each.requests:,} requests"
-        for each in one.missed or one.kept
-    ]
+    said += [f"`{each.name}` misses {each.objective.describe()} with {_reached(each)}" for each in one.missed]
+    if not one.missed:
+        said += [f"`{each.name}` keeps {each.objective.describe()} with {_reached(each)}" for each in one.kept]
     said += [f"{each.objective.describe()} of `{each.name}` is not judged{_why(each)}" for each in one.unjudged]
     return f"{how}simulated at {_rate(one, one.rate_rps)}: {', '.join(said)}"
+
+
+def _reached(one: Reached) -> str:
+    return f"{shown_ms(one.found_ms)} in {one.requests:,} requests"
 
 
 def _why(unjudged: Reached) -> str:
@@ -52,9 +57,12 @@ def _why(unjudged: Reached) -> str:
 
 
 def _rate(one: Tried, rps: float) -> str:
+    return f"{_digits(one, rps)} rps{' in all' if len(one.plan.pipelines) > 1 else ''}"
+
+
+def _digits(one: Tried, rps: float) -> str:
     """A rate of all requests, in the digits that a plan's table shows."""
-    load = sum(share.load_rps for share in one.plan.pipelines)
-    return f"{carries(load, rps)} rps{' in all' if len(one.plan.pipelines) > 1 else ''}"
+    return carries(sum(share.load_rps for share in one.plan.pipelines), rps)
 
 
 def _limit(last: Tried, missed: Reached) -> Limit:

@@ -12,9 +12,10 @@ import msgspec
 from harmonia_compiler.cli.emulated import delays_option, factor_option, faults_option
 from harmonia_compiler.cli.exits import UNREAD
 from harmonia_compiler.cli.options import WholeRange, files_argument, format_option, settings_option
-from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
+from harmonia_compiler.cli.planning import inventory_option, objective_option
 from harmonia_compiler.cli.stopping import stopped_as_by_hand
 from harmonia_compiler.cli.streams import is_unread
+from harmonia_compiler.cli.trying import plan_option, plan_to_try
 from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.inventory import load_inventory
 from harmonia_compiler.emulate.rehearsal.mishaps import injected, loading
@@ -29,6 +30,7 @@ from harmonia_compiler.runtime.descriptors import raise_open_files
 @files_argument
 @inventory_option
 @objective_option
+@plan_option
 @factor_option
 @faults_option
 @delays_option
@@ -43,6 +45,7 @@ def command(
     files: tuple[Path, ...],
     inventory: Path,
     objective: Aim,
+    saved: Path | None,
     factor: float | None,
     faults: tuple[Fault, ...],
     delays: tuple[tuple[str, float], ...],
@@ -54,7 +57,7 @@ def command(
 
     Prints where each replica listens, and serves until Ctrl-C. A --fault's time counts from the start.
     """
-    application, plan = planned(files, settings, inventory, objective, form=form)
+    application, plan, _ = plan_to_try(files, settings, inventory, objective, saved, form=form)
     tried = scenario(application, load_inventory(inventory), plan, seed)
     wrong = injected(tried, faults, math.inf)
     document = rehearsal_of(tried, factor or 1.0, loading(tried, dict(delays)), wrong)

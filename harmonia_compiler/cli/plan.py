@@ -114,7 +114,7 @@ def command(
 
 def _say_stale(former: Sequence[tuple[Path | None, Callable[[Path], Plan]]], plan: Plan, inventory: Inventory) -> None:
     for path, read in former:
-        for line in () if path is None else stale_remarks(str(path), stale(read(path), plan, inventory)):
+        for line in () if path is None else stale_remarks(str(path), stale(read(path), plan.sources, inventory)):
             click.echo(line, err=True)
 
 

@@ -11,7 +11,7 @@ from harmonia_compiler.cli.options import files_argument, format_option, setting
 from harmonia_compiler.cli.planning import inventory_option, objective_option
 from harmonia_compiler.cli.reporting import html_option, print_report, warmup_option
 from harmonia_compiler.cli.stopping import stopped_as_by_hand
-from harmonia_compiler.cli.trying import trial
+from harmonia_compiler.cli.trying import plan_option, trial
 from harmonia_compiler.cli.without import said_without, without_option
 from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.emulate.rehearsal.run import Wishes, rehearse
@@ -29,6 +29,7 @@ from harmonia_compiler.policy.parts import Parts
 @files_argument
 @inventory_option
 @objective_option
+@plan_option
 @workload_options
 @warmup_option
 @factor_option
@@ -42,6 +43,7 @@ def command(
     files: tuple[Path, ...],
     inventory: Path,
     objective: Aim,
+    saved: Path | None,
     asked: Asked,
     warmup_ms: float | None,
     factor: float | None,
@@ -60,7 +62,7 @@ def command(
 
     A --fault names a replica, an engine or a component, and its time counts from the first request on.
     """
-    tried = trial(files, settings, inventory, objective, asked, warmup_ms, form=form)
+    tried = trial(files, settings, inventory, objective, saved, asked, warmup_ms, form=form)
 
     def tell(factor: float) -> None:
         takes = shown_ms(tried.coming.end_ms * factor)

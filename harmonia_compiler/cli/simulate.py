@@ -9,7 +9,7 @@ from harmonia_compiler.cli.examples import examples
 from harmonia_compiler.cli.options import files_argument, format_option, settings_option
 from harmonia_compiler.cli.planning import inventory_option, objective_option
 from harmonia_compiler.cli.reporting import html_option, print_report, warmup_option
-from harmonia_compiler.cli.trying import trial
+from harmonia_compiler.cli.trying import plan_option, trial
 from harmonia_compiler.cli.without import said_without, without_option
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.emulate.simulate.run import simulate
@@ -27,6 +27,7 @@ from harmonia_compiler.policy.parts import Parts
 @files_argument
 @inventory_option
 @objective_option
+@plan_option
 @workload_options
 @warmup_option
 @without_option
@@ -37,6 +38,7 @@ def command(
     files: tuple[Path, ...],
     inventory: Path,
     objective: Aim,
+    saved: Path | None,
     asked: Asked,
     warmup_ms: float | None,
     parts: Parts,
@@ -49,7 +51,7 @@ def command(
     FILE is a `.rag` file, whose pipelines are planned for the machines of --inventory: nothing of them need be there.
     Requests come in at the declared loads, at --rate, or as a --trace recorded them.
     """
-    tried = trial(files, settings, inventory, objective, asked, warmup_ms, form=form)
+    tried = trial(files, settings, inventory, objective, saved, asked, warmup_ms, form=form)
     coming = tried.coming
     said = {**coming.said, **said_without(parts)}
     done = simulate(tried.scenario, coming.arrivals, tried.window, load_cards(), said, parts=parts)

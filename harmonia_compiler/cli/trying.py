@@ -1,16 +1,32 @@
-"""A plan and the workload that it is to be tried on: what `simulate` and `rehearse` begin with alike."""
+"""A plan that is tried, made here or read, and its workload: what `simulate`, `rehearse` and `emulate` begin with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.core import ParameterSource
 
 from harmonia_compiler.cli.arriving import Asked, Workload, known_classes, workload
-from harmonia_compiler.cli.planning import planned
+from harmonia_compiler.cli.comparing import stale_remarks
+from harmonia_compiler.cli.options import IN_FILE
+from harmonia_compiler.cli.planning import checked_for, planned
 from harmonia_compiler.cli.reporting import at_rate, counted
 from harmonia_compiler.contract.inventory import load_inventory
+from harmonia_compiler.contract.plan import Plan, read_plan
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.emulate.scenario import Scenario, scenario
+from harmonia_compiler.flow.demand import demand
+from harmonia_compiler.flow.graph import Application
+from harmonia_compiler.flow.passes.registry import optimise
+from harmonia_compiler.plan.planner import digests, usual_takes
 from harmonia_compiler.plan.problem import Aim
+from harmonia_compiler.plan.running import stale
 from harmonia_compiler.report.measures import Window
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,23 +38,107 @@ class Trial:
     window: Window
 
 
+def plan_option(command: Command) -> Command:
+    """`--plan FILE`: gives the command the path as `saved`, or None where a plan is to be made."""
+    help = "Try this plan, as `plan --out` or a bundle's `plan.json` holds it, and make none."
+    return click.option("--plan", "saved", type=IN_FILE, help=help)(command)
+
+
 def trial(
     files: Sequence[Path],
     settings: Mapping[str, str],
     inventory: Path,
     objective: Aim,
+    saved: Path | None,
     asked: Asked,
     warmup_ms: float | None,
     *,
     form: str,
 ) -> Trial:
-    """Plan, and settle what comes: at the declared loads, unless options say otherwise. Exits as `planned` does.
+    """A plan, and what comes: at the declared loads, unless options say otherwise. Exits as `planned` does.
 
-    Raises Rejected where no request comes in the part of the run that counts.
+    Raises Rejected where no request comes in the part of the run that counts, and as `plan_to_try` does.
     """
-    application, plan = planned(files, settings, inventory, objective, form=form)
+    application, plan, said = plan_to_try(files, settings, inventory, objective, saved, form=form)
     known_classes(
         asked, {one.name for flow in application.flows for one in flow.classes}, "no pipeline has such a class"
     )
     tried = scenario(application, load_inventory(inventory), plan, asked.seed)
-    return Trial(tried, *counted(workload(at_rate(asked, tried.load_rps)), warmup_ms))
+    coming, window = counted(workload(at_rate(asked, tried.load_rps)), warmup_ms)
+    return Trial(tried, Workload(coming.arrivals, coming.end_ms, {"plan": said, **coming.said}), window)
+
+
+def plan_to_try(
+    files: Sequence[Path],
+    settings: Mapping[str, str],
+    inventory: Path,
+    objective: Aim,
+    saved: Path | None,
+    *,
+    form: str,
+) -> tuple[Application, Plan, str]:
+    """The application, the plan that is saved or else made here, and which one that is, which is also told.
+
+    Raises Rejected where the plan that is saved is not one of these files for that inventory.
+    """
+    if saved is None:
+        application, plan = planned(files, settings, inventory, objective, form=form)
+        said = f"made here for {objective}"
+    else:
+        if click.get_current_context().get_parameter_source("objective") is not ParameterSource.DEFAULT:
+            raise click.UsageError("--objective is about a plan that is made here: leave it or --plan out")
+        application, plan = _read(saved, checked_for(files, settings, form), inventory)
+        said = f"of {saved}, made for {plan.objective}"
+    loads = ", ".join(f"{one.load_rps:g} rps of {one.name}" for one in plan.pipelines)
+    said = f"{said} at {loads}"
+    click.echo(f"the plan is {said}", err=True)
+    return application, plan, said
+
+
+def _read(path: Path, checked: Application, inventory: Path) -> tuple[Application, Plan]:
+    plan, hosts = read_plan(path), load_inventory(inventory)
+    found = stale(plan, digests(checked.sources), hosts)
+    for line in stale_remarks(str(path), found):
+        click.echo(line, err=True)
+    application = _as_planned(checked, plan, inventory)
+    wrong = [
+        *_strangers(plan, application),
+        *(f"it has replicas on `{host}`, which is none there" for host in found.hosts),
+    ]
+    if wrong:
+        step = "give it with the files, the inventory and the settings that it was made of, or plan again"
+        raise Rejected([Diagnostic("E1344", f"the plan `{path}` cannot be tried: {wrong[0]}", help=step)])
+    return application, plan
+
+
+def _as_planned(checked: Application, plan: Plan, inventory: Path) -> Application:
+    """The application as it was optimised for the plan: with calls that begin early, or without.
+
+    No plan says which. What is begun in vain is called all the same, so that the plan counts with more calls.
+    """
+    plain = optimise(checked)
+    eager = optimise(checked, usual_ms=usual_takes(plain, load_inventory(inventory)).ms)
+    visits = {share.name: share.visits for share in plan.pipelines}
+
+    def off(application: Application) -> float:
+        asked = {flow.name: demand(application, flow).visits for flow in application.flows}
+        return sum(
+            abs(each - visits.get(name, {}).get(component, 0.0))
+            for name, of in asked.items()
+            for component, each in of.items()
+        )
+
+    return min((plain, eager), key=off)
+
+
+def _strangers(plan: Plan, application: Application) -> Iterator[str]:
+    """What of a plan is not as the application has it."""
+    served, known = {flow.name for flow in application.flows}, {share.name for share in plan.pipelines}
+    if served != known or known != plan.predicted.keys():
+        yield f"it is for {listed(sorted(known))}, and the files have {listed(sorted(served))}"
+    for name in sorted({name for share in plan.pipelines for name in share.visits} | plan.components.keys()):
+        if name not in plan.components or plan.components[name] != application.components.get(name):
+            yield f"the component `{name}` is not as the files have it"
+    for name, engine in plan.engines.items():
+        if engine != application.engines.get(name):
+            yield f"the engine `{name}` is not as the files have it"

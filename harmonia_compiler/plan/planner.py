@@ -137,7 +137,7 @@ def write_down(
         predicted=predict(problem, replicas),
         profiles=profile_uses(problem, replicas),
         solver=Solver("optimal" if allocation.proven else "feasible", rounded(allocation.gap)),
-        sources=_digests(application.sources),
+        sources=digests(application.sources),
         utilisation={engine: rounded(part) for engine, part in sorted(busy.items())},
         guessed=demanded.guessed,
         estimated=demanded.estimated,
@@ -153,7 +153,7 @@ def write_down(
     )
 
 
-def _digests(sources: Sequence[Source]) -> dict[str, str]:
+def digests(sources: Sequence[Source]) -> dict[str, str]:
     """The hashes by which a plan knows its sources."""
     found: dict[str, str] = {}
     for source in sources:

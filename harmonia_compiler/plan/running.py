@@ -96,11 +96,11 @@ class Stale:
     hosts: tuple[str, ...]
 
 
-def stale(plan: Plan, now: Plan, inventory: Inventory) -> Stale:
-    """What of a plan is stale beside one that is made now. Files go by what is in them, wherever they lie."""
+def stale(plan: Plan, sources: Mapping[str, str], inventory: Inventory) -> Stale:
+    """What of a plan is stale by the digests of the sources that there are now. Files go by them, wherever they lie."""
     known, there = set(plan.sources.values()), {host.name for host in inventory.hosts}
     return Stale(
-        tuple(name for name, digest in now.sources.items() if digest not in known),
+        tuple(name for name, digest in sources.items() if digest not in known),
         tuple(sorted({replica.host for replica in plan.replicas} - there)),
     )
 

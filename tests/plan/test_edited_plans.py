@@ -103,7 +103,7 @@ def test_every_edit_of_a_plan_is_refused_or_does_no_harm(application: Applicatio
             compared = changes(before, after)
             assert change_remarks(compared)
             change_tables(compared)
-        stale_remarks("plan.json", stale(found, plan, HOSTS))
+        stale_remarks("plan.json", stale(found, plan.sources, HOSTS))
         measured = measured_by(found, {"small": 2.0, "rerank": 0.5}, {"quickstart": {"answer": 1.5}})
         for need in corrected(demanded.problem, measured).needs:
             times = [ms for option in need.options for one in option.latency_ms.values() for ms in one]
