@@ -56,7 +56,7 @@ class Size(msgspec.Struct, frozen=True):
 class _Component:
     """What is the same in all calls of a component with the same settings: `component` has these, `declared` its own.
 
-    `types` are those of its ports, and `ranks` says that it gives some of the passages that it is given, as they are.
+    `types` are those of what it is given, and `ranks` says that it gives some of the passages among that, as they are.
     `works` is the work of calls by the extents of what they are given and give, which repeat.
     """
 
@@ -205,8 +205,7 @@ class Behaviour:
         outcome = sized(self.outcomes[name], component, kind)
         if len(known) >= MOST_SETTINGS:
             known.clear()
-        types = {port.name: port.type for port in component.ports}
-        known.append(_Component(declared, component, kind, outcome, types, _ranks(component, kind)))
+        known.append(_Component(declared, component, kind, outcome, kind.given(component), _ranks(component, kind)))
         return known[-1]
 
     def _value(self, known: _Component, inputs: Mapping[str, Value], request: int | str, place: str) -> Value:

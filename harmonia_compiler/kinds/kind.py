@@ -202,14 +202,16 @@ class FaultsOf(Protocol):
 
 
 class Through(msgspec.Struct, frozen=True):
-    """A port that is first sent through the component that a setting names; the flow shows both calls.
+    """A port that is first sent through the component that a setting names, which `gives` what then comes there.
 
-    Where the setting `wherever` is true, what the port was given is sent as well, at the port `plain`.
+    The flow shows both calls. Where the setting `wherever` is true, what the port was given is sent as well, at the
+    port `plain`.
     """
 
     setting: str
     plain: str | None = None
     wherever: str | None = None
+    gives: Type = Vector()
 
 
 class Narrowing(msgspec.Struct, frozen=True):
@@ -289,6 +291,15 @@ class Kind(msgspec.Struct, frozen=True):
             return None
         revision = engine.settings.get(REVISION.name)
         return ModelReference(str(engine.settings[self.model_setting]), str(revision) if revision else None)
+
+    def given(self, component: Component) -> dict[str, Type]:
+        """The types of what a component's calls are given, by port: what goes through another one has been there."""
+        types = {port.name: port.type for port in component.ports}
+        for name, way in self.through.items():
+            if way.plain is not None:
+                types[way.plain] = types[name]
+            types[name] = way.gives
+        return types
 
     def setting(self, name: str) -> Setting | None:
         """The setting of that name, the common ones of every kind included."""

@@ -52,6 +52,8 @@ def test_what_a_port_is_sent_through_is_a_component_setting(kind: Kind) -> None:
         assert kind.signature is not None
         ports = {each.name for each in kind.signature.ports}
         assert port in ports
+        signatures = [kinds()[each].signature for each in setting.accepts]
+        assert {each and each.result for each in signatures} == {way.gives}
         assert (way.plain is None) == (way.wherever is None)
         if way.plain is not None and way.wherever is not None:
             assert way.plain not in ports
