@@ -59,11 +59,20 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class EngineUse(msgspec.Struct, frozen=True):
-    """The part of the time for which an engine's replicas were busy."""
+    """How near an engine came to what it carries.
+
+    Its replicas ended `calls_rps` calls a second, of a plan whose figures say that they carry `most_rps` when they are
+    never idle. `utilisation` is the part of that, as in the plan; both are None where the plan has no figures.
+    `working` is the part of the time in which they had anything to work on, or of the time of their threads: a
+    language model works as long as it has a single call.
+    """
 
     engine: str
     replicas: int
-    busy: float
+    calls_rps: float
+    most_rps: float | None
+    utilisation: float | None
+    working: float
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -84,4 +84,7 @@ def _late_over_time(report: Report) -> str:
 
 
 def _busy(report: Report) -> str:
-    return bars("How busy the engines were", [(f"{one.engine} × {one.replicas}", one.busy) for one in report.engines])
+    drawn = [
+        (f"{one.engine} × {one.replicas}", one.utilisation) for one in report.engines if one.utilisation is not None
+    ]
+    return bars("How busy the engines were", drawn)

@@ -105,8 +105,21 @@ def _stages(report: Report) -> Table:
 
 
 def _engines(report: Report) -> Table:
-    rows = tuple((one.engine, str(one.replicas), share(one.busy)) for one in report.engines)
-    return Table("How busy the engines were", ("engine", "replicas", "busy"), rows)
+    rows = []
+    for one in report.engines:
+        most = "-" if one.most_rps is None else f"{about(one.most_rps)}/s"
+        # By a plan's figures an engine may come to more than they say.
+        busy = (
+            "-"
+            if one.utilisation is None
+            else f"{one.utilisation:.1%}"
+            if one.utilisation > 1.0
+            else share(one.utilisation)
+        )
+        rows.append((one.engine, str(one.replicas), f"{about(one.calls_rps)}/s", most, busy, share(one.working)))
+    return Table(
+        "How busy the engines were", ("engine", "replicas", "calls", "at most", "busy", "any work"), tuple(rows)
+    )
 
 
 def _faults(report: Report) -> Table:

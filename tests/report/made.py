@@ -97,7 +97,12 @@ def full_report() -> Report:
         report,
         groups=tuple(thinned),
         curve_parts=(0.0, 0.5, 1.0),
-        engines=(EngineUse("llm", 2, 0.6349), EngineUse("<script>", 1, 1.7), EngineUse("rank", 3, 0.99996)),
+        engines=(
+            EngineUse("llm", 2, 12.4, 50.0, 0.248, 0.6349),
+            EngineUse("<script>", 1, 1.7, 1.0, 1.7, 1.0),
+            EngineUse("rank", 3, 0.99996, 1.0, 0.99996, 0.99996),
+            EngineUse("none", 1, 0.0, None, None, 0.0),
+        ),
         cost_per_hour=4.5,
         decisions=(Decision(300.0, "llm: 2 replicas", "a queue of 14"),),
         faults=(Injected(120.0, 480.0, "llm-0", "is 2 times as slow"), Injected(200.0, None, "rank-1", "dies")),

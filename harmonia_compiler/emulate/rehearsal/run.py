@@ -23,7 +23,8 @@ from harmonia_compiler.emulate.rehearsal.stretch import MOST_BUSY, factor_for
 from harmonia_compiler.emulate.scenario import Coming, Scenario
 from harmonia_compiler.emulate.servers.document import Tally
 from harmonia_compiler.emulate.servers.faults import Fault
-from harmonia_compiler.emulate.simulate.run import cost_per_hour, engine_uses
+from harmonia_compiler.emulate.simulate.run import cost_per_hour
+from harmonia_compiler.emulate.uses import engine_uses
 from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.report.building import measured
 from harmonia_compiler.report.document import Decision, Injected, Machine, Report
@@ -276,14 +277,13 @@ def report_of(
     lateness = watched.tally.late
     is_late = lateness is not None and lateness.p99 > LIMIT_LATE_MS
     is_limit = watched.busy > LIMIT_BUSY or is_late
-    busy_ms = {name: usage.busy_ms for name, usage in watched.tally.replicas.items()}
     shares = ", ".join(f"{name} {spent / took_s:.2f}" for name, spent in sorted(watched.cpu_s.items()))
     notes = [f"Cores that the rehearsal kept busy: {shares}."]
     if is_limit:
         notes.append(advice(sum(watched.cpu_s.values()) / took_s / (psutil.cpu_count() or 1), watched.busy, factor))
     return msgspec.structs.replace(
         report,
-        engines=engine_uses(scenario, busy_ms, took_s * 1000.0 / factor),
+        engines=engine_uses(scenario.plan, watched.tally.replicas, took_s * 1000.0 / factor),
         cost_per_hour=cost_per_hour(scenario),
         machine=Machine(factor, lateness, sum(watched.cpu_s.values()) / took_s, watched.busy, is_limit),
         notes=(*notes, *report.notes),

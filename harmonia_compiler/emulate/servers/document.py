@@ -6,6 +6,7 @@ from harmonia_compiler.contract.bundle import Endpoint, Service
 from harmonia_compiler.contract.plan import Replica
 from harmonia_compiler.emulate.outcomes import Outcome
 from harmonia_compiler.emulate.servers.faults import Fault
+from harmonia_compiler.emulate.uses import Usage
 from harmonia_compiler.report.measures import Distribution
 
 FORMAT_VERSION = 1
@@ -36,13 +37,6 @@ class Started(msgspec.Struct, frozen=True):
 
     replicas: tuple[Endpoint, ...]
     control: int
-
-
-class Usage(msgspec.Struct, frozen=True):
-    """What one emulated replica did: how long it worked, and how many calls it answered."""
-
-    busy_ms: float
-    answered: int
 
 
 class Tally(msgspec.Struct, frozen=True):

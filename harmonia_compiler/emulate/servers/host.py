@@ -15,7 +15,7 @@ from harmonia_compiler.emulate.behaviour import Behaviour
 from harmonia_compiler.emulate.llm.engine import Engine as LlmEngine
 from harmonia_compiler.emulate.servers.chat import Chat
 from harmonia_compiler.emulate.servers.clock import RealLoop
-from harmonia_compiler.emulate.servers.document import Rehearsal, Tally, Usage
+from harmonia_compiler.emulate.servers.document import Rehearsal, Tally
 from harmonia_compiler.emulate.servers.faults import Fault
 from harmonia_compiler.emulate.servers.listeners import HOST, HttpListener, Listener, StoreListener, as_worker
 from harmonia_compiler.emulate.servers.replica import Condition
@@ -23,6 +23,7 @@ from harmonia_compiler.emulate.servers.speech import Speech
 from harmonia_compiler.emulate.servers.stations import Counter, Encoder, Function, Visit
 from harmonia_compiler.emulate.servers.store import Store
 from harmonia_compiler.emulate.times import Stretched, core_ms, elsewhere_ms
+from harmonia_compiler.emulate.uses import Usage
 from harmonia_compiler.kinds.kind import Extent, Work
 from harmonia_compiler.kinds.openai import CHAT, EMBEDDINGS, RERANK
 from harmonia_compiler.kinds.registry import kinds
@@ -114,14 +115,14 @@ class Host:
         self._happened = 0
         self._cpu_before_s = time.process_time()
         for emulated in self.replicas.values():
-            emulated.condition.answered = 0
+            emulated.condition.calls = 0
             emulated.before_ms = emulated.works.busy_ms
 
     def tally(self) -> Tally:
         """What happened since the start, or since `reset`."""
         return Tally(
             {
-                name: Usage(one.works.busy_ms - one.before_ms, one.condition.answered)
+                name: Usage(one.works.busy_ms - one.before_ms, one.condition.calls)
                 for name, one in self.replicas.items()
             },
             distribution(self._late),
@@ -169,7 +170,8 @@ class Host:
                 return found.passes.ms(visit.work for visit in visits)
 
             counter = Counter(loop, passes, condition, batch=found.batch)
-            encoder = Encoder(str(engine.settings["model"]), counter, behaviour, found.dimension, found.passes.window)
+            model = str(engine.settings["model"])
+            encoder = Encoder(model, counter, behaviour, condition, found.dimension, found.passes.window)
             calls = {("POST", EMBEDDINGS): encoder.embed, ("POST", RERANK): encoder.rerank}
             emulated = _Emulated(
                 engine.id, counter, condition, as_worker(condition, calls, str(engine.settings["model"]))

@@ -45,14 +45,16 @@ def loading() -> web.Response:
 
 @dataclass(slots=True)
 class Condition:
-    """How a replica is doing: the faults that are on, whether it has started, and what it has answered.
+    """How a replica is doing: the faults that are on, whether it has started, and how many calls it has ended.
+
+    One for a list counts as those for its items, as in a plan.
 
     It takes `start_s` to load, by `clock`, both in seconds.
     """
 
     clock: Callable[[], float]
     start_s: float
-    answered: int = 0
+    calls: int = 0
     faults: list[Fault] = field(default_factory=list)
     _moves: asyncio.Event = field(default_factory=asyncio.Event)
     _ready_s: float = field(init=False)
@@ -120,7 +122,10 @@ class Condition:
         if (refusal := await self.refusal()) is not None:
             status, message = refusal
             return problem(status, message, "ServiceUnavailable" if status == 503 else "InternalServerError")
-        response = await handler(request)
-        await self.moving()
-        self.answered += 1
+        try:
+            response = await handler(request)
+            await self.moving()
+        finally:
+            # What its client has given up is worked on all the same.
+            self.calls += 1
         return response

@@ -82,6 +82,7 @@ class Encoder:
     model: str
     counter: Counter
     behaviour: Behaviour
+    condition: Condition
     dimension: int
     window: float
 
@@ -96,6 +97,7 @@ class Encoder:
     async def _embeddings(self, whose: Called, body: bytes) -> dict[str, Any]:
         ask = read_body(body, EmbeddingAsk)
         texts = ask.texts(self.model, self.dimension)
+        self.condition.calls += len(texts) - 1
         tokens = _tokens([(text,) for text in texts], self.window)
         await self.counter.visit(Work(encoded_tokens=tokens, encoded_items=len(texts)), _uniform(self.behaviour, whose))
         # One vector is as good as another: what a search finds is drawn, too.

@@ -60,9 +60,11 @@ class Store:
         key = whose.request or f"{collection}.{self._searches}"
         uniform = self.behaviour.draws.of(key, component.name, whose.place)
         work = self.works[component.name]
-        await self.counter.visit(_times(work, queries), uniform)
-        await self.condition.moving()
-        self.condition.answered += 1
+        try:
+            await self.counter.visit(_times(work, queries), uniform)
+            await self.condition.moving()
+        finally:
+            self.condition.calls += queries
         settings = {**component.settings, "top_k": limit}
         places = [whose.place] if queries == 1 else [_of_item(whose.place, number + 1) for number in range(queries)]
         found = [self.behaviour.value(component, {}, key, place, settings) for place in places]

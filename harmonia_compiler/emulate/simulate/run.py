@@ -12,10 +12,10 @@ from harmonia_compiler.emulate.behaviour import said_of_cut
 from harmonia_compiler.emulate.scenario import Coming, Scenario
 from harmonia_compiler.emulate.simulate.request import Request
 from harmonia_compiler.emulate.simulate.simulation import Simulation
-from harmonia_compiler.emulate.simulate.steering import Further
+from harmonia_compiler.emulate.uses import engine_uses
 from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.report.building import measured
-from harmonia_compiler.report.document import EngineUse, Report
+from harmonia_compiler.report.document import Report
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.report.observation import Observation
 from harmonia_compiler.workload.request import Arrival
@@ -68,7 +68,7 @@ def simulate(
     report = measured("simulation", names, observed, window, scenario.objectives, settings)
     report = msgspec.structs.replace(
         report,
-        engines=engine_uses(scenario, ran.worked.busy_ms, ran.worked.whole_ms, ran.worked.further),
+        engines=engine_uses(scenario.plan, ran.worked.done, ran.worked.whole_ms, ran.worked.further),
         cost_per_hour=cost_per_hour(scenario),
         decisions=ran.decisions,
         notes=(*report.notes, *said_of_cut(ran.cut, ran.recorded), *([ran.last] if ran.last else ())),
@@ -100,22 +100,6 @@ def observation(request: Request, coming: Coming) -> Observation:
         reason=request.reason,
         stages=tuple(request.stages),
     )
-
-
-def engine_uses(
-    scenario: Scenario, busy_ms: Mapping[str, float], whole_ms: float, further: Sequence[Further] = ()
-) -> tuple[EngineUse, ...]:
-    """How busy the replicas of each engine were on average, those beside the plan's while they were there."""
-    beside = {one.engine: one for one in further}
-    found = []
-    for engine in sorted({replica.engine for replica in scenario.plan.replicas}):
-        names = [replica.id for replica in scenario.plan.replicas if replica.engine == engine]
-        more = beside.get(engine)
-        worked = [*names, *(more.replicas if more is not None else ())]
-        there_ms = len(names) * whole_ms + (more.there_ms if more is not None else 0.0)
-        busy = sum(busy_ms.get(name, 0.0) for name in worked) / there_ms if there_ms else 0.0
-        found.append(EngineUse(engine, len(names), busy))
-    return tuple(found)
 
 
 def cost_per_hour(scenario: Scenario) -> float | None:

@@ -39,7 +39,7 @@ class Simulation:
 
     `parts` of the scheduling are on. A `patient` run gives no request up at its deadline and has none of them but the
     order of calls: only so is it known how late a request would have been. Where it `resizes`, its controller may
-    change numbers of replicas; else it divides calls alone, as in a rehearsal. How busy replicas are is counted within
+    change numbers of replicas; else it divides calls alone, as in a rehearsal. What replicas do is counted within
     the `window`, or all the time where there is none.
     """
 
@@ -84,7 +84,7 @@ class Simulation:
                 steering.end()
             ended(request, one)
 
-        worked = Worked(loop, replicas, steering)
+        worked = Worked(service, steering)
         if self.window is not None:
             loop.at(self.window.from_ms, worked.begin)
             loop.at(self.window.to_ms, worked.end)

@@ -15,6 +15,7 @@ from harmonia_compiler.contract.decision import Decision, Reason
 from harmonia_compiler.contract.plan import Replica as Placed
 from harmonia_compiler.emulate.simulate.loop import Happening
 from harmonia_compiler.emulate.simulate.service import Service
+from harmonia_compiler.emulate.uses import Further
 from harmonia_compiler.policy.control.counts import COLD_S
 from harmonia_compiler.policy.control.decide import begun, decide
 from harmonia_compiler.policy.control.division import Divide
@@ -23,15 +24,6 @@ from harmonia_compiler.policy.control.state import State
 from harmonia_compiler.report.document import Decision as Told
 from harmonia_compiler.runtime.controller.controller import EVERY_S
 from harmonia_compiler.runtime.gateway.decisions import bounded
-
-
-@dataclass(frozen=True, slots=True)
-class Further:
-    """Replicas of an engine beside the plan's, and for how long they took calls, all together."""
-
-    engine: str
-    replicas: tuple[str, ...]
-    there_ms: float
 
 
 @dataclass(slots=True)

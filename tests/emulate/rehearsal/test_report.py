@@ -4,7 +4,8 @@ import pytest
 
 from harmonia_compiler.emulate.rehearsal.run import LIMIT_BUSY, LIMIT_LATE_MS, Watched, report_of
 from harmonia_compiler.emulate.scenario import Scenario
-from harmonia_compiler.emulate.servers.document import Tally, Usage
+from harmonia_compiler.emulate.servers.document import Tally
+from harmonia_compiler.emulate.uses import Usage
 from harmonia_compiler.report.document import Report
 from harmonia_compiler.report.measures import Distribution, Window
 from harmonia_compiler.report.observation import Outcome
@@ -30,7 +31,8 @@ def reported(planned: Scenario, busy: float, late_ms: float) -> Report:
 def test_replicas_are_as_busy_as_they_were_of_the_time_that_is_rehearsed(planned: Scenario) -> None:
     uses = {use.engine: use for use in reported(planned, 0.2, 1.0).engines}
     assert uses["model"].replicas == 2
-    assert uses["model"].busy == pytest.approx(0.25)
+    assert uses["model"].working == pytest.approx(0.25)
+    assert uses["model"].calls_rps == pytest.approx(6.0)
 
 
 @pytest.mark.parametrize(

@@ -378,7 +378,9 @@ async def test_a_search_for_several_texts_finds_for_each_what_it_finds_in_a_simu
             await transport.close()
         of_three = replicas.tally().replicas[at["search"].replica].busy_ms
         await called(planned, at["search"], "search", "7", "2#5", query=vector)
-        of_one = replicas.tally().replicas[at["search"].replica].busy_ms - of_three
+        of_four = replicas.tally().replicas[at["search"].replica]
+        of_one = of_four.busy_ms - of_three
+        assert of_four.calls == 4
     path: Place = (("round", 2),)
     simulated, _ = planned.behaviour.answer(Asked(component, component.settings, items, True, 7, path, 5))  # noqa: FBT003
     assert [one.value for one in replies] == [
@@ -488,7 +490,7 @@ async def test_times_are_those_of_the_profile(planned: Scenario) -> None:
         took_ms = (loop.time() - began) * 1000.0
         tally = replicas.tally()
     replica = next(one for one in planned.plan.replicas if one.engine == "walk")
-    assert tally.replicas[replica.id].answered == 1
+    assert tally.replicas[replica.id].calls == 1
     # 5 ms of a core, on its part of one, some longer than others.
     assert tally.replicas[replica.id].busy_ms == pytest.approx(5.0 / replica.config.cores, rel=0.7)
     assert took_ms >= tally.replicas[replica.id].busy_ms

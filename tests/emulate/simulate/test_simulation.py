@@ -21,6 +21,7 @@ from harmonia_compiler.emulate.simulate.request import Request
 from harmonia_compiler.emulate.simulate.simulation import Simulation
 from harmonia_compiler.emulate.simulate.worked import Worked
 from harmonia_compiler.emulate.times import CORE_CV
+from harmonia_compiler.emulate.uses import Usage
 from harmonia_compiler.kinds.openai import has_turns, messages
 from harmonia_compiler.policy import line
 from harmonia_compiler.policy.door import Knock
@@ -288,15 +289,16 @@ def test_replicas_are_as_busy_as_they_are_within_the_window(simulated: Simulated
         return simulation.run(iter(coming), lambda *_: None).worked
 
     whole, warm_up, later = worked(None), worked(Window(0.0, last_ms)), worked(Window(last_ms, last_ms + 1000.0))
-    assert sum(whole.busy_ms.values()) > 0.0
-    assert warm_up.busy_ms == whole.busy_ms
-    assert set(later.busy_ms.values()) == {0.0}
+    assert sum(use.busy_ms for use in whole.done.values()) > 0.0
+    assert sum(use.calls for use in whole.done.values()) > len(coming)
+    assert warm_up.done == whole.done
+    assert set(later.done.values()) == {Usage(0.0, 0)}
     assert (warm_up.whole_ms, later.whole_ms) == (last_ms, 1000.0)
     half_ms = coming[-1].at_ms / 2.0
     halves = worked(Window(0.0, half_ms)), worked(Window(half_ms, last_ms))
-    assert [sum(one.busy_ms[name] for one in halves) for name in whole.busy_ms] == pytest.approx(
-        [*whole.busy_ms.values()]
-    )
+    for name, use in whole.done.items():
+        assert sum(one.done[name].busy_ms for one in halves) == pytest.approx(use.busy_ms)
+        assert sum(one.done[name].calls for one in halves) == use.calls
 
 
 def test_a_call_whose_prompt_and_answer_may_not_fit_is_refused_as_by_an_engine(simulated: Simulated) -> None:

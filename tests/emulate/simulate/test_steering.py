@@ -74,7 +74,7 @@ def test_where_more_comes_than_planned_replicas_are_added_and_the_report_says_wh
     until_ms = first.at_ms + COLD_S * 1000.0
     early = [[one.answered for one in each.report.ticks if one.at_ms < until_ms] for each in (steered, left)]
     assert early[0][:-1] == early[1][:-1]
-    assert all(use.busy <= 1.0 for use in steered.report.engines)
+    assert all(use.working <= 1.0 for use in steered.report.engines)
 
 
 def test_where_less_comes_for_long_replicas_go_one_by_one(tmp_path: Path) -> None:
