@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from harmonia_compiler.check.program import MOST_SUGGESTED
+from harmonia_compiler.check.saying import in_annotations
 from harmonia_compiler.check.types import MOST_PARTS, Shape, record_of, shown, shown_apart
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.types import (
@@ -28,6 +29,7 @@ from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.keys import leak
 from harmonia_compiler.diagnostics.near import listed, nearest
 from harmonia_compiler.diagnostics.source import Source, Span
+from harmonia_compiler.kinds.extents import is_fixed
 from harmonia_compiler.syntax import tree
 from harmonia_compiler.syntax.literals import LARGEST
 
@@ -290,6 +292,8 @@ class Annotations:
         span = self.source.span_of_line(given.lineno)
         if not isinstance(of, Text | Message | Passage | ListOf):
             help = "only texts (`tokens`) and lists (`items`) have an expected size"
+            if not is_fixed(of):
+                help = in_annotations(of)
             self.findings.add("E0506", f"`{shown(of)}` has no size", span, help=help)
             return None
         meant, what = ("items", "the size of a list") if isinstance(of, ListOf) else ("tokens", "the size of a text")

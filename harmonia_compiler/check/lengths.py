@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from harmonia_compiler.check.components import Components
 from harmonia_compiler.check.made import Made
 from harmonia_compiler.check.program import Context, Declared
+from harmonia_compiler.check.saying import in_annotations
 from harmonia_compiler.contract.component import UNSAID, Sizes
 from harmonia_compiler.contract.types import ListOf, Message, Passage, Record, Text, Type, show
 from harmonia_compiler.flow.graph import Application
@@ -68,7 +69,7 @@ def _warn_of_results(context: Context, declared: Declared, made: Made) -> None:
         help = f"{_example(result.type, _ANSWER)}{limit}; a plan rests on it"
         context.findings.add("W0502", message, node.result.span, help=help)
     elif made.kind.function_setting is not None:
-        help = f"say it in the annotation, such as `{_annotation(result.type)}`; a plan rests on it"
+        help = f"{in_annotations(result.type, result.sizes)}; a plan rests on it"
         context.findings.add("W0502", message, node.name.span, help=help)
 
 
@@ -101,11 +102,3 @@ def _example(of: Type, tokens: int) -> str:
     if isinstance(of.item, Record | ListOf):
         return f"say it of the texts in it and behind the type, such as `[(name: text ~ {_QUESTION} tokens)] ~ 4`"
     return f"say it in the type, such as `[{show(of.item)} ~ {_LONGER.get(type(of.item), _QUESTION)} tokens] ~ 4`"
-
-
-def _annotation(of: Type) -> str:
-    if isinstance(of, ListOf) and (of.item is None or is_fixed(of.item)):
-        return "Annotated[list[bool], items(4)]"
-    if isinstance(of, ListOf):
-        return "Annotated[list[Annotated[Passage, tokens(150)]], items(4)]"
-    return "Annotated[str, tokens(60)]"

@@ -224,9 +224,11 @@ class _Loop:
         return True
 
     def _say_again(self) -> None:
-        """Say what was found before it was known which names cannot be read; at one place, what is said now."""
-        said = {(item.code, item.span) for item in self.findings.items[self.begun.kept :]}
-        self.findings.extend(item for item in self.grown.said if (item.code, item.span) not in said)
+        """Say what was found before it was known which names cannot be read; at one place, by what was known then."""
+        said = {(item.code, item.span): item for item in reversed(self.grown.said)}
+        items, kept = self.findings.items, self.begun.kept
+        items[kept:] = [said.pop((item.code, item.span), item) for item in items[kept:]]
+        self.findings.extend(reversed(said.values()))
 
     # --- what follows ------------------------------------------------------------------------------------------
 

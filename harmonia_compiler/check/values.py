@@ -252,10 +252,21 @@ class Values:
             if of is None:
                 this, before = shown_apart(value.type, result.type)
                 message = f"a list {this} cannot be joined to {before}"
-                self.findings.add("E0315", message, operand.span, help="all items of a list have one type")
+                self.findings.add(
+                    "E0315", message, operand.span, help=self._to_join(operands[0], result, operand, value)
+                )
                 return None
             result = Value(self.nodes.add(Concat(result.position, value.position), of, given.span), of)
         return result
+
+    def _to_join(self, one: tree.Expression, its: Value, other: tree.Expression, others: Value) -> str:
+        """What to do where two lists cannot be joined: an item of one may be what the other one is."""
+        for outer, of_outer, inner, of_inner in ((one, its, other, others), (other, others, one, its)):
+            if join(of_outer.type, ListOf(of_inner.type)) is not None:
+                if isinstance(outer, tree.ListValue) and len(outer.items) == 1:
+                    return f"join the list itself: write `{self.source(outer.items[0])}`, without the brackets"
+                return f"make it an item of the list: `[{self.source(inner)}]`"
+        return "all items of a list have one type"
 
     def truth(self, given: tree.Expression, scope: Scope, share: float = EVEN, taken: str = "") -> Value | None:
         """A condition, which must be a bool. `share` is how often it is expected to hold.

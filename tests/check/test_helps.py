@@ -398,6 +398,18 @@ HELPS = {
         'k = kind(q)\nif not k == "none" or k == "one" { return q }\nif k == "many" { return f(q) }\nreturn q',
         "the tests before have taken it: delete this one, or compare with another label",
     ),
+    "a text that joins a list in a loop": (
+        "xs = [q]\nrepeat up to 3 {\nn = f(q)\nxs = xs + n\nq = n\n}\nreturn many(count(xs))",
+        "make it a list: `[n]`",
+    ),
+    "a list in a list that joins one": (
+        "return answer(q, [search(q)] + search(q))",
+        "join the list itself: write `search(q)`, without the brackets",
+    ),
+    "a list that joins lists": (
+        "x = each one in [q]: search(one)\ny = x + search(q)\nreturn answer(q, flatten(y))",
+        "make it an item of the list: `[search(q)]`",
+    ),
     "swapped arguments": (
         "return answer(search(q), q)",
         "swap the values of `question` and `passages`: each fits the other",

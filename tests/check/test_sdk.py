@@ -489,3 +489,58 @@ def test_the_function_of_the_samples_page_says_how_large_its_values_are(tmp_path
         "pipeline p(question: text ~ 15 tokens) -> text { return answer(question, walk(question)) }\n"
     )
     assert check_files([path]).found == []
+
+
+FOLLOWED = """
+from dataclasses import dataclass
+from typing import Annotated, Literal
+from harmonia_compiler.sdk import Message, Passage, items, tokens
+@dataclass
+class Entity:
+    name: str
+    kind: Literal["person", "place"]
+    tags: list[str]
+    found: Passage
+def e(q: str) -> {}: ...
+"""
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        *("str", "Passage", "Message", "list[str]", "list[bool]", "list[Passage]", "list[list[str]]"),
+        *("Entity", "list[Entity]", "list[list[Entity]]", "Annotated[list[Entity], items(3)]"),
+        *("Annotated[Entity, tokens(8)]", "Annotated[list[Annotated[Entity, tokens(8)]], items(3)]"),
+    ],
+)
+def test_who_says_a_size_as_is_offered_has_said_it(
+    annotation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shape = re.sub(r"Annotated\[(.*?), (?:tokens|items)\(\d\)\]", r"\1", annotation)
+    named = {"str": "text", "bool": "bool", "Passage": "passage", "Message": "message"}
+    entity = '(name: text, kind: "person" | "place", tags: [text], found: passage)'
+    of = named.get(re.sub(r"list\[|\]", "", shape), entity)
+    depth = shape.count("list[")
+    Path("app.rag").write_text(f"""
+component small = llm("m")
+component e = python("ents:e")
+component d(q: text, e: {"[" * depth}{of}{"]" * depth}) -> text ~ 9 tokens = small("{{q}}{{e}}")
+pipeline p(q: text ~ 5 tokens) -> text {{ return d(q, e(q)) }}
+""")
+    source, steps = FOLLOWED.format(annotation), 0
+    while True:
+        Path("ents.py").write_text(source)
+        found = check_files([Path("app.rag")]).found
+        if not found:
+            break
+        steps += 1
+        assert steps < 9
+        assert {item.code for item in found} <= {"W0502", "E0506"}
+        for offered in re.findall(r"`([^`]*)`", found[0].help):
+            name, colon, _ = offered.partition(": ")
+            line = rf"(?m)^    {name}: .*" if colon else r"(?<=-> ).*(?=: \.\.\.)"
+            source = re.sub(line, f"    {offered}" if colon else offered, source)
+            # A record is none to say a size of.
+            source = re.sub(r"Annotated\[Entity, tokens\(8\)\]", "Entity", source)
+    assert steps
