@@ -62,15 +62,19 @@ def chunks(prompt: float, most: int) -> Iterator[StepLoad]:
 
 @dataclass(frozen=True, slots=True)
 class Slower:
-    """A model whose steps take so many times as long, as where processes take turns on a GPU."""
+    """A model whose steps take so many times as long, as where processes take turns on a GPU.
+
+    What a call takes outside of steps, which is not the GPU's work, does so many times as `outside`.
+    """
 
     whole: StepModel
     times: float
+    outside: float = 1.0
 
     @property
     def request_ms(self) -> float:
-        """What a call takes outside of steps, which is not the GPU's work."""
-        return self.whole.request_ms
+        """What a call takes outside of steps, in ms."""
+        return self.whole.request_ms * self.outside
 
     def step_ms(self, load: StepLoad, /) -> float:
         """The time of one step, in ms."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonia_compiler.profile.device import GpuPart
-from harmonia_compiler.profile.steps import Roofline, StepLoad, roofline, run_ms, steps_begun
+from harmonia_compiler.profile.steps import Roofline, Slower, StepLoad, roofline, run_ms, steps_begun
 from harmonia_compiler.runtime.weights import wanted
 
 H100 = roofline(wanted("meta-llama/Llama-3.2-3B-Instruct"), "bf16", GpuPart("h100_sxm", 1.0))
@@ -80,3 +80,11 @@ def test_as_many_steps_have_begun_as_fit_before(model: Roofline, load: StepLoad,
     assert 1 <= begun <= most
     assert begun == 1 or run_ms(model, load, begun - 1) <= ms
     assert begun == most or run_ms(model, load, begun) > ms
+
+
+@given(st.floats(1.0, 100.0), st.floats(1.0, 100.0))
+def test_steps_and_what_is_outside_of_them_are_each_slower_by_their_own(times: float, outside: float) -> None:
+    load = StepLoad(10, 50.0, 3, 70)
+    slower = Slower(Curved(4.0), times, outside)
+    assert (slower.step_ms(load), slower.request_ms) == (Curved().step_ms(load) * times, 4.0 * outside)
+    assert Slower(Curved(4.0), times).request_ms == 4.0

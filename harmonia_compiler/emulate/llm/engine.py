@@ -47,11 +47,6 @@ class Engine:
         """How long its steps have taken, also those before it failed."""
         return self._course.busy_ms
 
-    @property
-    def in_progress(self) -> int:
-        """Calls that are not answered in full yet."""
-        return len(self._heard)
-
     def watch(self, told: Callable[[Step], None]) -> None:
         """Tell somebody of each step that has ended."""
         self._watch = told

@@ -22,14 +22,14 @@ from harmonia_compiler.emulate.servers.replica import Condition
 from harmonia_compiler.emulate.servers.speech import Speech
 from harmonia_compiler.emulate.servers.stations import Counter, Encoder, Function, Visit
 from harmonia_compiler.emulate.servers.store import Store
-from harmonia_compiler.emulate.times import Stretched, core_ms, elsewhere_ms
+from harmonia_compiler.emulate.times import core_ms, elsewhere_ms
 from harmonia_compiler.emulate.uses import Usage
 from harmonia_compiler.kinds.kind import Extent, Work
 from harmonia_compiler.kinds.openai import CHAT, EMBEDDINGS, RERANK
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.policy.line import EXTERNAL_CONCURRENCY
 from harmonia_compiler.profile.serving import Passing, Stepping, Threads, serving
-from harmonia_compiler.profile.steps import StepModel
+from harmonia_compiler.profile.steps import Slower, StepModel
 from harmonia_compiler.report.measures import distribution
 from harmonia_compiler.workload.draws import Draws
 
@@ -214,7 +214,8 @@ class Host:
         emulated.condition.change(fault, begins=begins)
         if fault.way == "slow" and emulated.model is not None:
             engine, usual = emulated.model
-            engine.use(Stretched(usual, emulated.condition.slowness))
+            slowness = emulated.condition.slowness
+            engine.use(Slower(usual, slowness, slowness))
         if fault.way == "die" and begins:
             self._do(self._die(emulated))
         if fault.way == "die" and emulated.condition.now("die") is None:

@@ -1,7 +1,8 @@
 """What an emulated vLLM exports, by the names and labels of vLLM 0.32, for dashboards and whoever scales by them.
 
-All that an emulated engine can say truthfully: counts of requests and tokens, times as a client sees them, and when the
-first step began that worked on a request. What belongs to LoRA, images and stages of other engines is not there.
+Counts of requests and tokens, times as a client sees them, and when the first step began that worked on a request.
+What belongs to LoRA, images, sleep and stages of other engines is not there, nor is the same once more by source or by
+reason.
 """
 
 import asyncio

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from harmonia_compiler.emulate.llm.course import Course, Step
 from harmonia_compiler.emulate.llm.scheduler import Scheduler
 from harmonia_compiler.emulate.llm.sequence import Sequence
-from harmonia_compiler.emulate.times import Stretched
 from harmonia_compiler.profile.limits import Limits
-from harmonia_compiler.profile.steps import StepLoad
+from harmonia_compiler.profile.steps import Slower, StepLoad
 
 LIMITS = Limits(kv_blocks=60, step_tokens=32, sequences=4, context=120, block_size=4)
 
@@ -79,7 +78,7 @@ def test_looking_late_delays_nothing() -> None:
 def test_a_changed_model_holds_from_the_next_step_on(*, leaps: bool) -> None:
     course = Course(Scheduler(LIMITS), Simple(), leaps=leaps)
     course.submit(Sequence(10, 5), 0.0)
-    assert [step.ended_ms for step in course.use(Stretched(Simple(), 3.0), 40.0)] == ([25.0] if leaps else [25.0, 37.0])
+    assert [step.ended_ms for step in course.use(Slower(Simple(), 3.0), 40.0)] == ([25.0] if leaps else [25.0, 37.0])
     assert through(course)[-1].ended_ms == 49 + 2 * 36
 
 
