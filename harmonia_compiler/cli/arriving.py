@@ -1,5 +1,6 @@
 """Which requests come in, and when: the options of every command that is driven by a workload."""
 
+import dataclasses
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +36,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 #: How long requests are generated where nobody says.
 _DEFAULT_FOR_MS = 60_000.0
+#: How long at most where it is as long as some requests take to come.
+_MOST_FOR_MS = 86_400_000.0
 #: What becomes of each request is kept, and of more of them no memory holds it. A run of more than a year has no end
 #: that anybody waits for.
 MOST_REQUESTS, MOST_MS = 5_000_000, 366 * 86_400_000.0
@@ -143,6 +146,14 @@ def workload_options(command: Command) -> Command:
 
 _CV_HELP = "Arrivals in bursts: how much gaps vary for their mean. 0 is even, 1 as Poisson's."
 _CLASS_HELP = "A class of requests and its part; may be given several times."
+
+
+def for_enough(asked: Asked, requests: int) -> Asked:
+    """What is asked for, until about so many requests have come where nobody says for how long."""
+    if asked.for_ms is not None or asked.trace is not None or asked.rate is None:
+        return asked
+    takes_ms = min(_MOST_FOR_MS, 1000.0 * requests / asked.rate)
+    return dataclasses.replace(asked, for_ms=max(_DEFAULT_FOR_MS, takes_ms))
 
 
 def workload(asked: Asked) -> Workload:

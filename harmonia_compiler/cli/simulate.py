@@ -16,6 +16,9 @@ from harmonia_compiler.emulate.simulate.run import simulate
 from harmonia_compiler.plan.problem import Aim
 from harmonia_compiler.policy.parts import Parts
 
+#: How many requests come at least where nobody says for how long: enough to say how sure a p95 is.
+REQUESTS = 400
+
 
 @click.command(
     epilog=examples(
@@ -49,9 +52,10 @@ def command(
     """Plan, and try the plan in a simulation of every step of every engine, every queue and every branch.
 
     FILE is a `.rag` file, whose pipelines are planned for the machines of --inventory: nothing of them need be there.
-    Requests come in at the declared loads, at --rate, or as a --trace recorded them.
+    Requests come in at the declared loads, at --rate, or as a --trace recorded them. Without --for they do for a
+    minute, and where they come seldom until there are 400, for a day at most.
     """
-    tried = trial(files, settings, inventory, objective, saved, asked, warmup_ms, form=form)
+    tried = trial(files, settings, inventory, objective, saved, asked, warmup_ms, form=form, requests=REQUESTS)
     coming = tried.coming
     said = {**coming.said, **said_without(parts)}
     done = simulate(tried.scenario, coming.arrivals, tried.window, load_cards(), said, parts=parts)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from harmonia_compiler.cli.arriving import Asked, Workload, known_classes, workload
+from harmonia_compiler.cli.arriving import Asked, Workload, for_enough, known_classes, workload
 from harmonia_compiler.cli.comparing import stale_remarks
 from harmonia_compiler.cli.options import IN_FILE
 from harmonia_compiler.cli.planning import checked_for, planned
@@ -54,9 +54,11 @@ def trial(
     warmup_ms: float | None,
     *,
     form: str,
+    requests: int = 0,
 ) -> Trial:
     """A plan, and what comes: at the declared loads, unless options say otherwise. Exits as `planned` does.
 
+    Where none says for how long, that is until so many `requests` have come, or a little where those come sooner.
     Raises Rejected where no request comes in the part of the run that counts, and as `plan_to_try` does.
     """
     application, plan, said = plan_to_try(files, settings, inventory, objective, saved, form=form)
@@ -64,7 +66,7 @@ def trial(
         asked, {one.name for flow in application.flows for one in flow.classes}, "no pipeline has such a class"
     )
     tried = scenario(application, load_inventory(inventory), plan, asked.seed)
-    coming, window = counted(workload(at_rate(asked, tried.load_rps)), warmup_ms)
+    coming, window = counted(workload(for_enough(at_rate(asked, tried.load_rps), requests)), warmup_ms)
     return Trial(tried, Workload(coming.arrivals, coming.end_ms, {"plan": said, **coming.said}), window)
 
 

@@ -51,6 +51,19 @@ def test_a_report_at_the_declared_load(files: list[str], capsys: pytest.CaptureF
     assert "events in" in err
 
 
+@pytest.mark.parametrize(
+    ("load", "least", "most"), [("10 rps", 480, 600), ("0.02 rps", 300, 500), ("0.001 rps", 50, 130)]
+)
+def test_where_nobody_says_for_how_long_enough_come_at_a_low_load_too(
+    files: list[str], capsys: pytest.CaptureFixture[str], load: str, least: int, most: int
+) -> None:
+    """A minute, until there are about 400, or a day; less the warm-up."""
+    Path(files[0]).write_text(SOURCE.replace("4 rps", load))
+    code, out, _ = simulated(capsys, *files, "--format", "json", "--without", "controller")
+    assert code == 0
+    assert least < json.loads(out)["groups"][0]["figures"]["requests"] < most
+
+
 def test_the_same_seed_prints_the_same_report(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     once, again = (simulated(capsys, *files, "--for", "20s")[1] for _ in range(2))
     assert once == again
