@@ -33,6 +33,7 @@ from harmonia_compiler.flow.extents import called
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.passes.dead_code import without_unread
 from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.plan.promises import named, promises
 from harmonia_compiler.workload.draws import Draws, Uniform
 from harmonia_compiler.workload.request import Arrival
 
@@ -84,8 +85,13 @@ class Scenario:
 
     @property
     def objectives(self) -> dict[str, tuple[Objective, ...]]:
-        """What each pipeline promises, by its name."""
-        return {flow.name: flow.objectives for flow in self.application.flows}
+        """What is promised, by pipeline, or by pipeline and class as in `desk/urgent`."""
+        found: dict[str, tuple[Objective, ...]] = {}
+        for flow in self.application.flows:
+            for objective, of_class in promises(flow):
+                name = named(flow.name, of_class)
+                found[name] = (*found.get(name, ()), objective)
+        return found
 
     @property
     def load_rps(self) -> float:

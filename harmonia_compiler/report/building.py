@@ -26,7 +26,9 @@ def measured(
     objectives: Mapping[str, Sequence[Objective]],
     settings: Mapping[str, str],
 ) -> Report:
-    """The report of a run: a group for each pipeline, and one for each of its classes where there are several.
+    """The report of a run: a group for each pipeline, and one for each of its classes.
+
+    One that is the only class of a pipeline's requests has a group where it has a promise of its own.
 
     `objectives` are by pipeline, or by pipeline and class as in `desk/urgent`.
     """
@@ -34,8 +36,11 @@ def measured(
     for pipeline, of_pipeline in _by(observed, lambda one: one.pipeline):
         groups.append(_group(pipeline, None, of_pipeline, window, objectives))
         by_class = _by(of_pipeline, lambda one: one.request_class or "")
-        if len(by_class) > 1:
-            groups += [_group(pipeline, name, some, window, objectives) for name, some in by_class]
+        groups += [
+            _group(pipeline, name, some, window, objectives)
+            for name, some in by_class
+            if len(by_class) > 1 or f"{pipeline}/{name}" in objectives
+        ]
     tick_ms = _tick_ms(window)
     return Report(
         kind=kind,

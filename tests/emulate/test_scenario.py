@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from harmonia_compiler.contract.objective import Objective
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.workload.request import Arrival
 from tests.emulate.planned import planned_for
@@ -30,6 +31,14 @@ def test_the_deadline_of_a_class_holds_in_the_place_of_what_its_pipeline_promise
 ) -> None:
     (coming,) = planned_for(tmp_path, SOURCE).coming([Arrival(0.0, request_class=name)])
     assert (coming.request_class, coming.deadline_ms, coming.ttft_deadline_ms) == (name, deadline_ms, 2_000.0)
+
+
+def test_reports_judge_what_is_promised_to_each_class(tmp_path: Path) -> None:
+    assert planned_for(tmp_path, SOURCE).objectives == {
+        "ask": (Objective("latency", 0.95, 9_000.0), Objective("ttft", 0.95, 2_000.0)),
+        "ask/urgent": (Objective("latency", 0.95, 4_000.0),),
+        "ask/patient": (Objective("latency", 0.95, 60_000.0),),
+    }
 
 
 MIXED = """

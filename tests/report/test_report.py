@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
+from harmonia_compiler.contract.objective import Objective
 from harmonia_compiler.report.building import measured
 from harmonia_compiler.report.chart import Line, bars, lines
 from harmonia_compiler.report.document import Machine, Report, encode_report
@@ -31,6 +32,15 @@ def test_the_document_is_read_back_as_it_was() -> None:
 
 def test_classes_are_groups_of_their_own_where_there_are_several() -> None:
     assert [group.name for group in small_report().groups] == ["p", "q", "q/-", "q/urgent"]
+
+
+@pytest.mark.parametrize("promised", [True, False])
+def test_the_only_class_has_a_group_where_it_has_a_promise_of_its_own(*, promised: bool) -> None:
+    observed = [seen(10.0, 5.0, request_class="urgent")]
+    objectives = {"p/urgent": [Objective("latency", 0.95, 1000.0)]} if promised else {"p": []}
+    groups = measured("simulation", "x", observed, Window(0.0, 1000.0), objectives, {}).groups
+    assert [group.name for group in groups] == ["p", "p/urgent"][: 1 + promised]
+    assert [kept.met for group in groups for kept in group.figures.kept] == [True] * promised
 
 
 def test_ticks_add_up_to_the_whole() -> None:
