@@ -16,16 +16,19 @@ _LIKE_A_KEY = rf"(?:{_BEGINS}(?=[A-Za-z0-9_-]{{0,48}}?{_NO_WORD})[A-Za-z0-9_-]{{
 #: The user and the password of a URL, to the last `@`: who does not escape a password may have `@` and `/` in it, and
 #: who does may have a longer one. What a slash follows and is a number is a port.
 _USER, _SECRET = r"(?!\[)[^/?#\s:]*", r"(?![0-9]+[/?#])(?:[^\s\"`]{1,128}|[^/?#\s@]+)"
-_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_LIKE_A_KEY}")
+#: A key in a URL's query, by what it is called there.
+_NAMED = r"[?&](?i:[a-z_-]{0,32}(?:key|token|secret|password|signature))="
+_QUERY = rf"{_NAMED}(?P<query>(?=[A-Za-z0-9_-]{{0,48}}?{_NO_WORD})[A-Za-z0-9_-]{{16,}})"
+_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_LIKE_A_KEY}|{_QUERY}")
 #: A URL that names a user and a password.
 _PASSWORD = re.compile(rf"[A-Za-z][A-Za-z0-9+.-]*://{_USER}:{_SECRET}@")
 #: What a file holds that holds any of the two: escapes may stand before it there.
-_EITHER = re.compile(rf"{_LIKE_A_KEY}|://{_USER}:{_SECRET}@")
+_EITHER = re.compile(rf"{_LIKE_A_KEY}|{_QUERY}|://{_USER}:{_SECRET}@")
 #: What is not shown: a key, also behind an escape, also one that a sentence has cut short; and a URL's password.
 _HIDDEN = re.compile(
     rf"(?:(?<![A-Za-z0-9_-])|(?<=\\[a-z]))"
     rf"(?:(?P<key>{_LIKE_A_KEY}(?:\.\.\.)?)|(?P<cut>{_BEGINS}[A-Za-z0-9_-]+|AKIA[A-Z0-9]+)(?=\.\.\.|…))"
-    rf"|(?<=://){_USER}:(?P<password>{_SECRET})@"
+    rf"|{_QUERY}|(?<=://){_USER}:(?P<password>{_SECRET})@"
 )
 #: The beginning of a command that is offered: nobody could follow it without a word of it.
 _COMMAND = re.compile(r"`harmoniac [^`]*$")
@@ -44,7 +47,7 @@ class Leak(msgspec.Struct, frozen=True):
 def leak(value: str) -> Leak | None:
     """The first key in a text, or the password of the URL that it is; None where it has neither."""
     if found := _KEY.search(value):
-        return Leak("looks like a key", found.start(), found.end())
+        return Leak("looks like a key", *found.span(found.lastgroup or 0))
     if found := _PASSWORD.match(value):
         return Leak("holds a password", found.start(), found.end())
     return None

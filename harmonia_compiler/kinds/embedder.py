@@ -13,12 +13,12 @@ from harmonia_compiler.contract.launch import Launch, Reply, Usage, Wire
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import Text, Value, Vector
 from harmonia_compiler.kinds import vllm
-from harmonia_compiler.kinds.kind import NOTHING, REVISION, Extent, Kind, Setting, Signature, Work
+from harmonia_compiler.kinds.kind import NOTHING, REVISION, Extent, Kind, Signature, Work, model_setting
 from harmonia_compiler.kinds.launching import ENCODER_PRECISION, ENCODER_SERVER, encoder
 from harmonia_compiler.kinds.openai import decode_embeddings, encode_embeddings
 
 SETTINGS = (
-    Setting("model", "text", "the embedding model, by the name of its card", required=True),
+    model_setting("the embedding model, by the name of its card"),
     REVISION,
     ENCODER_PRECISION,
     ENCODER_SERVER,

@@ -5,6 +5,7 @@ ports it has, what one call asks of hardware, how a replica is launched, and how
 answer look as bytes. No kind opens a socket, imports an engine, or knows the grammar.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
@@ -336,6 +337,21 @@ REVISION = Setting(
     pattern=r"[A-Za-z0-9._-]{1,64}",
     form="at most 64 letters from a to z, digits, `.`, `_` and `-`",
 )
+
+
+def model_setting(meaning: str) -> Setting:
+    """The setting that names a kind's model."""
+    form = "a model's name, which has no blanks and no braces"
+    return Setting("model", "text", meaning, required=True, form=form, slip_in=_no_model)
+
+
+def _no_model(value: str) -> Slip | None:
+    """What a text is otherwise that stands where the model is named: a prompt, most likely."""
+    if not re.search(r"\s|[{}]", value):
+        return None
+    message = "no model is named here, whose name has no blanks and no braces"
+    return Slip(0, len(value), message, "name the model first, and give what else there is behind it")
+
 
 #: What every kind takes.
 COMMON_SETTINGS: tuple[Setting, ...] = (

@@ -19,7 +19,7 @@ from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import ListOf, Text, Value
 from harmonia_compiler.kinds import vllm
 from harmonia_compiler.kinds.extents import declared_extent, limited, shown_tokens, text_tokens
-from harmonia_compiler.kinds.kind import NOTHING, REVISION, Extent, Fault, Kind, Setting, Work, value_of
+from harmonia_compiler.kinds.kind import NOTHING, REVISION, Extent, Fault, Kind, Setting, Work, model_setting, value_of
 from harmonia_compiler.kinds.launching import model_words, weights_name, worker
 from harmonia_compiler.kinds.openai import (
     BETWEEN_LOOSE,
@@ -34,7 +34,7 @@ from harmonia_compiler.kinds.openai import (
 from harmonia_compiler.kinds.paragraphs import PROMPT_ORDER, in_order
 
 SETTINGS = (
-    Setting("model", "text", "the language model, by the name of its card", required=True),
+    model_setting("the language model, by the name of its card"),
     REVISION,
     Setting(
         "precision",

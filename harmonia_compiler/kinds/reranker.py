@@ -18,12 +18,23 @@ from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import ListOf, Passage, Text, Value
 from harmonia_compiler.kinds import vllm
 from harmonia_compiler.kinds.extents import item_of
-from harmonia_compiler.kinds.kind import NOTHING, REVISION, Extent, Kind, Narrowing, Setting, Signature, Work, value_of
+from harmonia_compiler.kinds.kind import (
+    NOTHING,
+    REVISION,
+    Extent,
+    Kind,
+    Narrowing,
+    Setting,
+    Signature,
+    Work,
+    model_setting,
+    value_of,
+)
 from harmonia_compiler.kinds.launching import ENCODER_PRECISION, ENCODER_SERVER, encoder
 from harmonia_compiler.kinds.openai import decode_rerank, encode_rerank
 
 SETTINGS = (
-    Setting("model", "text", "the reranking or embedding model, by the name of its card", required=True),
+    model_setting("the reranking or embedding model, by the name of its card"),
     REVISION,
     ENCODER_PRECISION,
     ENCODER_SERVER,

@@ -19,7 +19,9 @@ SETTINGS = {
     'llm("m", revision: "refs/pr:1")': "write at most 64 letters from a to z, digits, `.`, `_` and `-`",
     'http("ftp://host")': "write `http://HOST` or `https://HOST`, with a port from 1 to 65535 and a path if need be, "
     "without blanks",
-    'llm("")': "`model`: the language model, by the name of its card",
+    'llm("")': "write a model's name, which has no blanks and no braces",
+    'llm("Answer: {q}")': "name the model first, and give what else there is behind it",
+    'reranker("of the web")': "name the model first, and give what else there is behind it",
     'llm("SmolLM2-135M-Instruct", stop: "")': "write a text that is not empty",
     'llm("SmolLM2-135M-Instruct", hosts: "a")': "write `name=value`, each of at most 64 letters from a to z, digits, "
     "`.`, `_` and `-`",
@@ -29,7 +31,7 @@ SETTINGS = {
 @pytest.mark.parametrize("made", SETTINGS)
 def test_a_finding_says_what_a_setting_may_hold(made: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    ports = "" if made.startswith("milvus") else "(q: text) -> text"
+    ports = "" if made.startswith(("milvus", "reranker")) else "(q: text) -> text"
     Path("a.rag").write_text(f'component e = embedder("all-MiniLM-L6-v2")\ncomponent c{ports} = {made}\n')
     found = [item for item in check_files([Path("a.rag")]).found if item.code == "E0615"]
     assert [item.help for item in found] == [SETTINGS[made]]
@@ -102,3 +104,11 @@ def test_a_port_with_capital_letters_is_told_its_name(
     )
     items = [item for item in check_files([file]).found if item.code != "E0801"]
     assert [(item.code, item.help) for item in items] == found
+
+
+@pytest.mark.parametrize(("given", "written"), [("1_000", "1000"), ("1_000_000", "1000000")])
+def test_a_number_in_groups_is_told_to_be_written_as_one(given: str, written: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.rag"
+    path.write_text(f'component c(q: text) -> text = llm("m", prompt: "{{q}}", max_tokens: {given})\n')
+    found = next(item for item in check_files([path]).found if item.is_error)
+    assert (found.code, found.help) == ("E0503", f"write `{written}`")

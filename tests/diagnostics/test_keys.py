@@ -28,6 +28,9 @@ URL = "https://me:" + "hunter2" + "@host/x"
         (f"start it with `harmoniac up {KEY}`", None),
         (f"`{KEY}` is no name; start it with `harmoniac up b`", "`sk-pro…` is no name; start it with `harmoniac up b`"),
         ("https://me:p@ss@host/x", "https://me:…@host/x"),
+        (f"`https://host/v1?x=1&access_token={'0a' * 16}&y`", "`https://host/v1?x=1&access_token=0a0a0a…&y`"),
+        (f"https://host?apiKey={'0a' * 16}", "https://host?apiKey=0a0a0a…"),
+        ("https://host?api_key=of-words-and-no-digit&token=abc, https://host?page=0123456789abcdef0123", None),
         ("`https://me:hun/ter@2@host:80/x` is no name", "`https://me:…@host:80/x` is no name"),
         ("postgres://u:pa@ss/w?d#@h/db, or http://a:b@c", "postgres://u:…@h/db, or http://a:…@c"),
         ('"http://a:b/c@d", "e@f"', '"http://a:…@d", "e@f"'),
@@ -48,7 +51,16 @@ def test_of_a_key_its_first_letters_are_shown_and_of_a_password_none(text: str, 
 def test_what_is_refused_is_what_is_hidden() -> None:
     slashes = "https://me:" + "hun/ter@2" + "@host/x"
     long = "https://me:" + "h" * 600 + "@host/x"
-    for text in (KEY, OTHER, f"use {KEY} now", URL, slashes, long, "https://me:" + "pa`ss" + "@host"):
+    for text in (
+        KEY,
+        OTHER,
+        f"use {KEY} now",
+        URL,
+        f"https://h/?a=b&key={'0a' * 16}",
+        slashes,
+        long,
+        "https://me:" + "pa`ss" + "@host",
+    ):
         assert leak(text) is not None
         assert masked(text) != text
         assert masked(masked(text)) == masked(text)
