@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harmonia_compiler.contract.site import load_site, parse_site
@@ -208,6 +209,40 @@ def test_a_plan_that_needs_gpus_is_refused_where_none_are_asked_for(quickstart: 
     assert described(placed(quickstart, ("n", (), 1.0)), text, tmp_path) == []
     shutil.rmtree(tmp_path / "bundle")
     assert described(placed(quickstart, ("n", (), 1.0), ("n", (0,), 1.0)), text, tmp_path) == [("E0938", 2)]
+
+
+A100, L40S = "a100_sxm", "l40s"
+
+
+@pytest.mark.parametrize(
+    ("places", "text", "found"),
+    [
+        # Two hosts that differ in their GPUs alone, and one that has both types.
+        ([("a", A100), ("b", L40S)], 'nodes = "any"\ngres = "untyped"\n', [("E0943", 2)]),
+        ([("a", A100), ("b", L40S)], 'nodes = "any"\n', []),
+        ([("a", A100), ("b", L40S)], 'gres = "untyped"\n', []),
+        ([("a", A100), ("b", A100)], 'nodes = "any"\ngres = "untyped"\n', []),
+        ([("a", A100), ("a", L40S)], 'nodes = "any"\n', [("E0943", 2)]),
+        ([("a", A100), ("a", L40S)], "", []),
+        # A replica on top comes wherever there is room, by its own type where types are asked for.
+        ([("a", A100), ("b", L40S)], 'gres = "untyped"\nsubmit_from_nodes = true\nscale_out = 1\n', [("E0943", 4)]),
+        ([("a", A100), ("a", L40S)], "submit_from_nodes = true\nscale_out = 1\n", []),
+    ],
+)
+def test_gpus_of_two_types_are_refused_where_slurm_is_not_told_which_it_is_to_give(
+    quickstart: Planned,
+    tmp_path: Path,
+    places: list[tuple[str, str]],
+    text: str,
+    found: list[tuple[str, int]],
+) -> None:
+    made = placed(quickstart, *((host, (at,), 1.0) for at, (host, _) in enumerate(places)))
+    replicas = tuple(
+        msgspec.structs.replace(one, config=msgspec.structs.replace(one.config, gpu=places[at % len(places)][1]))
+        for at, one in enumerate(made.plan.replicas)
+    )
+    plan = msgspec.structs.replace(made.plan, replicas=replicas)
+    assert described(Planned(made.application, plan, made.root), f"[slurm]\n{text}", tmp_path) == found
 
 
 HANDOVER = '[slurm]\nwall_time = "02:00:00"\nsubmit_from_nodes = true\nhandover = "00:20:00"\n'

@@ -1,7 +1,7 @@
 """Reads the `[slurm]` table of a site profile: every mistake at once, each at its line."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from harmonia_compiler.contract.further import MOST_SCALE_OUT
 from harmonia_compiler.contract.gpu import GPU_TYPES
@@ -34,6 +34,12 @@ _WORDS = {
     "exclusive": "`true` or `false`",
 }
 
+#: By key, why GPUs of another type may come.
+_WHY = {
+    "nodes": 'with `nodes = "any"` it takes those of any node',
+    "scale_out": "with `scale_out` it takes those of any node for a replica on top",
+}
+
 
 def slurm_site(site: Site | None) -> SlurmSite:
     """What the profile says of Slurm, and what it leaves out as it usually is; raises `Rejected`."""
@@ -60,12 +66,29 @@ def slurm_site(site: Site | None) -> SlurmSite:
 
 
 def check_gpus(replicas: Iterable[Replica], found: SlurmSite, site: Site | None) -> None:
-    """Raise `Rejected` where the plan needs GPUs and none are asked for: no step would be shown one."""
-    needs = [one.id for one in replicas if one.devices]
-    if site is not None and needs and found.gres == "none":
-        message = f'`gres` is "none", and `{needs[0]}` needs GPUs: Slurm shows a step none that it was not asked for'
+    """Raise `Rejected` where the plan needs GPUs and is given none, or may be given others than it needs."""
+    needs = [one for one in replicas if one.devices]
+    if site is None or not needs:
+        return
+    if found.gres == "none":
+        message = f'`gres` is "none", and `{needs[0].id}` needs GPUs: Slurm shows a step none that it was not asked for'
         step = 'say "typed" or "untyped", as the site counts its GPUs, or plan with an inventory without GPUs'
         raise Rejected([Diagnostic("E0938", message, site.place("slurm", "gres"), help=step)])
+    mixed = _of_any_type(needs, found)
+    if mixed and (found.nodes == "any" or (found.gres == "untyped" and found.scale_out)):
+        key = "nodes" if found.nodes == "any" else "scale_out"
+        message = f"the plan uses {listed(mixed)}, and Slurm is not told which of them it is to give: {_WHY[key]}"
+        step = 'say `nodes = "named"`' if key == "nodes" else "leave `scale_out` out"
+        step += ', or `gres = "typed"` where the site counts its GPUs by type' if found.gres == "untyped" else ""
+        raise Rejected([Diagnostic("E0943", message, site.place("slurm", key), help=step)])
+
+
+def _of_any_type(needs: Sequence[Replica], found: SlurmSite) -> list[str]:
+    """The GPU types of which Slurm is told a number alone: where any types are, or where one host has two of them."""
+    types: dict[str, set[str]] = {}
+    for one in needs:
+        types.setdefault("" if found.gres == "untyped" else one.host, set()).add(one.config.gpu)
+    return sorted(next((there for there in types.values() if len(there) > 1), ()))
 
 
 def waits_for_its_own_nodes(found: SlurmSite, site: Site | None) -> list[Diagnostic]:
