@@ -1,6 +1,6 @@
 """Rewriting all bodies of a flow alike, and nodes that move within one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -79,23 +79,27 @@ def invariants(operation: Operation) -> list[tuple[int, int]]:
             return []
 
 
-def needed_always(body: Body) -> frozenset[int]:
-    """The positions of a body that its first result needs on every path, as far as branches alone decide."""
+def reads_always(operation: Operation) -> tuple[int, ...]:
+    """What an operation reads of a body on every path, as far as branches alone decide, and at once."""
+    match operation:
+        case Select(condition):
+            return (condition,)
+        case Each(_, lists):
+            return lists
+        case Repeat() | Attempt():
+            # What is handed to a block may not be read on every path of it.
+            return ()
+        case _:
+            return inputs(operation)
+
+
+def needed_always(body: Body, of: Iterable[int]) -> frozenset[int]:
+    """The positions of a body that these need on every path, as far as branches alone decide, themselves included."""
     found: set[int] = set()
-    pending = [body.results[0]]
+    pending = [*of]
     while pending:
         at = pending.pop()
-        if at in found:
-            continue
-        found.add(at)
-        match body.nodes[at].operation:
-            case Select(condition):
-                pending.append(condition)
-            case Each(_, lists):
-                pending += lists
-            case Repeat() | Attempt():
-                # What is handed to a block may not be read on every path of it.
-                pass
-            case operation:
-                pending += inputs(operation)
+        if at not in found:
+            found.add(at)
+            pending += reads_always(body.nodes[at].operation)
     return frozenset(found)

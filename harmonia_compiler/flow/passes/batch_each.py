@@ -38,7 +38,7 @@ def batch_each(flow: Flow, context: Context) -> Flow:
 
 def _batched(each: Each, block: Body, around: Rewriting, context: Context) -> tuple[Each, Body] | None:
     """With one more call made before it; None where no call is left that could be."""
-    always = needed_always(block)
+    always = needed_always(block, block.results[:1])
     for at, node in enumerate(block.nodes):
         if isinstance(node.operation, Call) and at in always and _can_be_one(node.operation, each, block, context):
             return _without_call(each, block, at, around)

@@ -4,19 +4,61 @@ A guess costs what it does in vain: the work of the calls on the paths that are 
 where the latency that is promised asks for it (whoever plans hands in the usual times then, and none
 otherwise), only for calls that are pure and of no language model, and only where it pays: the time that it
 is expected to save, the share of the arm times what the condition would have kept it waiting, is at least
-the work that it is expected to waste, the share of the other arm times the time of the calls. In a block,
-nothing is begun whose argument is not at hand there: behind it may be calls that nobody has asked for yet.
+the work that it is expected to waste, the share of the other arm times the time of the calls. A condition
+keeps a branch waiting for those of its calls alone that nobody can have asked for before the branch is reached:
+what a branch around it has settled is known then. In a block, nothing is begun whose argument is not at hand
+there: behind it may be calls that nobody has asked for yet.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from harmonia_compiler.contract.program import Argument, Call, Constant, Each, Parameter, Select, block_of, inputs
-from harmonia_compiler.flow.bodies import Rewriting, invariants, with_bodies
+from harmonia_compiler.contract.program import (
+    Argument,
+    Attempt,
+    Call,
+    Constant,
+    Each,
+    Operation,
+    Output,
+    Parameter,
+    Repeat,
+    Select,
+    block_of,
+    inputs,
+)
+from harmonia_compiler.flow.bits import bits
+from harmonia_compiler.flow.bodies import invariants, needed_always, reads_always, with_bodies
 from harmonia_compiler.flow.graph import EVEN, Body, Flow
 from harmonia_compiler.flow.passes.definition import Context, Pass
 from harmonia_compiler.flow.passes.likeness import is_pure
+
+#: Of what delays the demand of a node: that a block asks for it, at some time or never, and that a loop is to know
+#: whether its round is the last, but for one that is in any case. The other bits are conditions.
+_SOME_TIME, _ROUND, _FIRST = 1, 2, 4
+#: Longer than any chain of calls, in ms: what comes of blocks may be there at once, or take as long.
+_LONG = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class _Demand:
+    """What nodes of a body wait for before they are demanded: conditions, as bits, and blocks.
+
+    `surely` is what each waits for on every way from a result, None where there is none, `maybe` on any.
+    """
+
+    surely: list[int | None]
+    maybe: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """In ms from when a branch is reached: when each value is there at the latest, the condition at the earliest."""
+
+    ready: Mapping[int, float]
+    condition: float
 
 
 def speculate(flow: Flow, context: Context) -> Flow:
@@ -25,22 +67,26 @@ def speculate(flow: Flow, context: Context) -> Flow:
     if usual is None:
         return flow
 
-    at_hand = _at_hand(flow)
+    loops = {node.operation.block for body in flow.bodies for node in body.nodes if isinstance(node.operation, Repeat)}
+    bodies: list[Body] = []
+    for index, (body, at_hand) in enumerate(zip(flow.bodies, _at_hand(flow), strict=True)):
+        guesses: dict[int, list[int]] = {}
+        # What one branch begins early another one may know then, and has nothing left to wait for.
+        for _ in range(2):
+            demand = _demand(body, guesses, is_loop=index in loops)
+            guesses = {at: _worth_it(body, at_hand, at, demand, usual, context) for at in _selects(body)}
+        nodes = [
+            replace(node, operation=replace(node.operation, early=tuple(guesses[at])))
+            if isinstance(node.operation, Select)
+            else node
+            for at, node in enumerate(body.nodes)
+        ]
+        bodies.append(replace(body, nodes=tuple(nodes)))
+    return with_bodies(flow, bodies)
 
-    def rewrite(body: Body, at_hand: frozenset[int]) -> Body:
-        ready = _ready(body, usual)
-        new = Rewriting(body)
-        for node in body.nodes:
-            operation = new.read(node.operation)
-            if isinstance(operation, Select):
-                assert isinstance(node.operation, Select)
-                share = EVEN if node.share is None else node.share
-                early = _worth_it(body, at_hand, node.operation, share, ready, usual, context)
-                operation = replace(operation, early=tuple(new.moved[at] for at in early))
-            new.moved.append(new.append(replace(node, operation=operation)))
-        return new.done()
 
-    return with_bodies(flow, [rewrite(*each) for each in zip(flow.bodies, at_hand, strict=True)])
+def _selects(body: Body) -> list[int]:
+    return [at for at, node in enumerate(body.nodes) if isinstance(node.operation, Select)]
 
 
 def _at_hand(flow: Flow) -> list[frozenset[int]]:
@@ -65,46 +111,128 @@ def _at_hand(flow: Flow) -> list[frozenset[int]]:
     return found
 
 
-def _ready(body: Body, usual: Mapping[str, float]) -> list[float]:
-    """When each value is there at the earliest, in ms from when the body begins; blocks count as no time."""
-    ready: list[float] = []
-    for node in body.nodes:
-        begins = max((ready[at] for at in inputs(node.operation)), default=0.0)
-        took = usual.get(node.operation.component, 0.0) if isinstance(node.operation, Call) else 0.0
-        ready.append(begins + took)
-    return ready
+def _demand(body: Body, guesses: Mapping[int, Iterable[int]], *, is_loop: bool) -> _Demand:
+    """When nodes are demanded, where branches begin these early."""
+    surely: list[int | None] = [None] * len(body.nodes)
+    maybe = [0] * len(body.nodes)
+
+    def demand(needed: int, surely_before: int, maybe_before: int) -> None:
+        already = surely[needed]
+        surely[needed] = surely_before if already is None else already & surely_before
+        maybe[needed] |= maybe_before
+
+    for number, result in enumerate(body.results):
+        delay = _ROUND if number and is_loop else 0
+        demand(result, delay, delay)
+    for at in range(len(body.nodes) - 1, -1, -1):
+        before, operation = surely[at], body.nodes[at].operation
+        if before is None:
+            continue
+        always = reads_always(operation)
+        for needed in (*always, *guesses.get(at, ())):
+            demand(needed, before, maybe[at])
+        if isinstance(operation, Select):
+            decided = _bit(operation.condition)
+            for arm in (operation.then, operation.otherwise):
+                demand(arm, before | decided, maybe[at] | decided)
+        else:
+            for needed in {*inputs(operation)}.difference(always):
+                demand(needed, before, maybe[at] | _SOME_TIME)
+    return _Demand(surely, maybe)
+
+
+def _bit(condition: int) -> int:
+    return _FIRST << condition
 
 
 def _worth_it(
     body: Body,
     at_hand: frozenset[int],
-    select: Select,
-    share: float,
-    ready: list[float],
+    position: int,
+    demand: _Demand,
     usual: Mapping[str, float],
     context: Context,
 ) -> list[int]:
-    """The last calls of the chains that are worth beginning early, in their order."""
-    anyway = at_hand | _closure(body, [select.condition])
+    """The last calls of the chains that are worth beginning early for a branch, in their order."""
+    node, before = body.nodes[position], demand.surely[position]
+    select = node.operation
+    assert isinstance(select, Select)
+    if before is None:
+        return []
+    reached = at_hand | needed_always(body, bits(before // _FIRST))
+    anyway = reached | needed_always(body, [select.condition, body.results[0]])
+    share = EVEN if node.share is None else node.share
+    arms = ((select.then, share), (select.otherwise, 1.0 - share))
+    needed = [(at, taken * part) for arm, taken in arms for at, part in _needed(body, arm).items() if at not in anyway]
+    # No chain saves more than the time of its calls.
+    chains = [(at, likely, _chain(body, at, anyway, context)) for at, likely in needed if likely >= 0.5]
+
+    def is_left(at: int) -> bool:
+        """Whether nobody asks for a value before the branch is reached: what may delay that delays it as well."""
+        return not demand.maybe[position] & ~(demand.surely[at] or 0)
+
+    of = [select.condition, *(at for at, _, chain in chains if chain is not None)]
+    courses = [_course(body, of, reached, is_left, usual, unknown) for unknown in (0.0, _LONG)]
+    if courses[0].condition <= 0.0:
+        return []
     found: set[int] = set()
-    for arm, taken in ((select.then, share), (select.otherwise, 1.0 - share)):
-        for at, needed in sorted(_needed(body, arm).items()):
-            likely = taken * needed
-            if at in anyway:
-                continue
-            chain = _chain(body, at, anyway, context)
-            if chain is None:
-                continue
-            begins = max(
-                (ready[one] for call in chain for one in inputs(body.nodes[call].operation) if one not in chain),
-                default=0.0,
-            )
-            saved = likely * max(0.0, min(ready[select.condition] - begins, ready[at] - begins))
-            work = sum(usual.get(_component(body, call), 0.0) for call in chain)
+    for at, likely, chain in chains:
+        if chain is not None:
+            work = sum(_usual(body.nodes[call].operation, usual) for call in chain)
+            saved = likely * min(_saved(body, at, chain, course) for course in courses)
             if saved > 0.0 and saved >= (1.0 - likely) * work:
                 found.add(at)
     inner = {one for at in found for one in _closure(body, inputs(body.nodes[at].operation))}
     return sorted(found - inner)
+
+
+def _course(
+    body: Body,
+    of: Sequence[int],
+    reached: frozenset[int],
+    is_left: Callable[[int], bool],
+    usual: Mapping[str, float],
+    unknown: float,
+) -> _Course:
+    """How a condition, the first of these, and calls take their course once the values that are `reached` are there.
+
+    What comes of blocks takes a time that is unknown. Of the condition, what others may have begun before is done.
+    """
+
+    def took(at: int) -> float:
+        operation = body.nodes[at].operation
+        is_unknown = isinstance(operation, Argument | Attempt | Each | Output | Repeat)
+        return unknown if is_unknown else _usual(operation, usual)
+
+    ready: dict[int, float] = {}
+    for at in sorted(_closure(body, of, reached)):
+        operation = body.nodes[at].operation
+        if at in reached:
+            ready[at] = 0.0
+            continue
+        begins = max((ready[one] for one in inputs(operation)), default=0.0)
+        if isinstance(operation, Select):
+            # Nobody may have asked for the arm before.
+            begins += ready[operation.condition]
+        ready[at] = begins + took(at)
+    known: dict[int, float] = {}
+    for at in sorted(needed_always(body, of[:1])):
+        begins = max((known[one] for one in reads_always(body.nodes[at].operation)), default=0.0)
+        known[at] = begins + (took(at) if is_left(at) else 0.0)
+    return _Course(ready, known[of[0]])
+
+
+def _saved(body: Body, at: int, chain: Collection[int], course: _Course) -> float:
+    """How much sooner a call is there where its chain does not wait for the condition; 0 where it begins no sooner."""
+    ready = course.ready
+    if max((ready[one] for one in inputs(body.nodes[at].operation)), default=0.0) >= course.condition:
+        return 0.0
+    read = (one for call in chain for one in inputs(body.nodes[call].operation) if one not in chain)
+    return min(course.condition, ready[at]) - max((ready[one] for one in read), default=0.0)
+
+
+def _usual(operation: Operation, usual: Mapping[str, float]) -> float:
+    return usual.get(operation.component, 0.0) if isinstance(operation, Call) else 0.0
 
 
 def _needed(body: Body, arm: int) -> dict[int, float]:
@@ -147,22 +275,17 @@ def _chain(body: Body, at: int, anyway: frozenset[int], context: Context) -> set
     return calls
 
 
-def _closure(body: Body, positions: Iterable[int]) -> set[int]:
-    """All that these positions read, directly or not, themselves included."""
+def _closure(body: Body, positions: Iterable[int], reached: Collection[int] = ()) -> set[int]:
+    """All that these positions read, directly or not, themselves included; not through what is reached."""
     found: set[int] = set()
     pending = [*positions]
     while pending:
         at = pending.pop()
         if at not in found:
             found.add(at)
-            pending += inputs(body.nodes[at].operation)
+            if at not in reached:
+                pending += inputs(body.nodes[at].operation)
     return found
-
-
-def _component(body: Body, at: int) -> str:
-    operation = body.nodes[at].operation
-    assert isinstance(operation, Call)
-    return operation.component
 
 
 PASS = Pass(
