@@ -17,6 +17,8 @@ _Header = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
 #: Variables by which a gateway is told under what names clients reach it, with commas between them, beside those under
 #: which they always may; and how many processes it has.
 ALLOWED_HOSTS, GATEWAY_PROCESSES = "HARMONIA_ALLOWED_HOSTS", "HARMONIA_GATEWAY_PROCESSES"
+#: More than there are cores are of no use.
+MOST_PROCESSES = 64
 #: What the gateway takes from whoever starts it, on any target, with what stands for it where nobody says so.
 FOR_GATEWAY = {ALLOWED_HOSTS: "", GATEWAY_PROCESSES: "1"}
 

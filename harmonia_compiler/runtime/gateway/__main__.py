@@ -20,7 +20,7 @@ import uvicorn
 import uvloop
 
 from harmonia_compiler.contract.bundle import Service
-from harmonia_compiler.contract.launch import ALLOWED_HOSTS, GATEWAY_PROCESSES
+from harmonia_compiler.contract.launch import ALLOWED_HOSTS, GATEWAY_PROCESSES, MOST_PROCESSES
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.policy.parts import ALL, PARTS, Parts
@@ -55,8 +55,6 @@ ASKS_S = 5.0
 UNREAD = 32 * 2**10
 #: One in so many descriptors is for a client's connection; the others are for calls, logs and files.
 FOR_CLIENTS = 2
-#: How many processes serve, where the command line does not say it; more than there are cores are of no use.
-MOST_PROCESSES = 64
 #: Requests leave hardly a cycle behind. Looked for every 700 objects, as Python does, they cost a tenth of all time.
 _OBJECTS_UNTIL_COLLECTION = 20_000
 

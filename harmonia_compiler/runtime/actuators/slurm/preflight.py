@@ -5,12 +5,15 @@ told of before, for that may be hours later.
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from harmonia_compiler.contract.bundle import ReplicaLaunch
+from harmonia_compiler.contract.launch import ALLOWED_HOSTS, GATEWAY_PROCESSES, MOST_PROCESSES
 from harmonia_compiler.contract.slurm import CHOSEN, SCRIPT
+from harmonia_compiler.contract.toml_document import shown
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected, in_order
 from harmonia_compiler.emit.targets.slurm_script import options_of
 from harmonia_compiler.runtime.actuators.slurm.commands import (
@@ -30,6 +33,8 @@ from harmonia_compiler.runtime.actuators.supervision.preflight import (
     wrong_variables,
 )
 
+#: How clients name a host, without its port.
+_HOST = re.compile(r"[A-Za-z0-9._-]+|([0-9A-Fa-f]*:){2}[0-9A-Fa-f:.]*")
 #: So many nodes at most are named that are away.
 _MOST_NODES = 4
 _COMMANDS = ("sbatch", "squeue", "scancel", "scontrol")
@@ -40,11 +45,25 @@ def preflight(bundle: Path, outer: Mapping[str, str]) -> list[Diagnostic]:
     documents, job = read_job(bundle)
     found = moving_embedders(documents.service.engines, documents.processes.replicas)
     found += [*missing_variables(documents.processes.launches, outer), *wrong_variables(documents.service, outer)]
-    found += [*_weights(documents.processes.replicas), *_venv(job.site.venv)]
+    found += [*_weights(documents.processes.replicas), *_venv(job.site.venv), *_of_gateway(outer)]
     if why := _unheard():
         found.append(Diagnostic("E0935", why, help="run this on a login node of the cluster"))
         return in_order(found)
     return in_order([*found, *refused(bundle, outer)])
+
+
+def _of_gateway(outer: Mapping[str, str]) -> list[Diagnostic]:
+    """Variables that the gateway could not start with once the job has come, or that would be of no use to it."""
+    found = []
+    processes = outer.get(GATEWAY_PROCESSES) or "1"
+    if not processes.isdecimal() or not 1 <= int(processes) <= MOST_PROCESSES:
+        step = f"set it to a number from 1 to {MOST_PROCESSES}, or not at all"
+        found.append(Diagnostic("E0916", f"`{GATEWAY_PROCESSES}` is no number of processes", help=step))
+    names = [name.strip() for name in outer.get(ALLOWED_HOSTS, "").split(",")]
+    if wrong := [name for name in names if name and _HOST.fullmatch(name) is None]:
+        step = "write the names by which clients reach the gateway, with commas between them: `rag.example.org,rag`"
+        found.append(Diagnostic("E0916", f"`{ALLOWED_HOSTS}` names {shown(wrong[0])}, which is no host", help=step))
+    return found
 
 
 def _unheard() -> str:
