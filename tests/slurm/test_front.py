@@ -45,7 +45,8 @@ async def test_a_replica_that_was_silent_for_a_while_is_reached_again_once_it_sp
     answering = await asyncio.start_server(lambda _, writer: writer.close(), LOOPBACK, 0)
     outlet = Outlet(folder.token(), lambda: answering.sockets[0].getsockname()[1])
     there = Endpoint("see-0", "e", LOOPBACK, await outlet.open(LOOPBACK))
-    replica, mine, launcher = folder.of("7", "see-0"), folder.of("7", "gateway"), Front(bundle, "7")
+    folder.enter("7.0")
+    replica, mine, launcher = folder.of("7.0", "see-0"), folder.of("7.0", "gateway"), Front(bundle, "7.0")
     replica.make()
     mine.make()
     replica.set_endpoint(there)
@@ -72,7 +73,8 @@ async def test_a_replica_that_was_silent_for_a_while_is_reached_again_once_it_sp
 
 async def test_what_the_gateway_finds_is_written_again_until_it_can_be(bundle: Path) -> None:
     folder = SharedFolder(bundle)
-    replica, mine, launcher = folder.of("7", "see-0"), folder.of("7", "gateway"), Front(bundle, "7")
+    folder.enter("7.0")
+    replica, mine, launcher = folder.of("7.0", "see-0"), folder.of("7.0", "gateway"), Front(bundle, "7.0")
     replica.make()
     replica.set_endpoint(Endpoint("see-0", "e", LOOPBACK, 9))
     mine.path.write_bytes(b"in its way")

@@ -14,7 +14,7 @@ import pytest
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, ProcessStatus
 from harmonia_compiler.runtime.actuators.slurm import ACTUATOR
-from harmonia_compiler.runtime.actuators.slurm.folder import Owner, SharedFolder
+from harmonia_compiler.runtime.actuators.slurm.folder import Owner, SharedFolder, job_of
 from harmonia_compiler.runtime.actuators.supervision.ports import free_port
 from tests.emit.conftest import Planned, planned
 
@@ -45,7 +45,7 @@ pipeline find(question: text) -> [passage] {
 def serving(bundle: Path) -> str:
     """The job that has the service."""
     owner = SharedFolder(bundle).owner()
-    return "" if owner is None else owner.job
+    return "" if owner is None else job_of(owner.life)
 
 
 def notes(bundle: Path) -> str:
@@ -108,7 +108,7 @@ async def test_who_has_handed_over_ends_what_it_has_begun_and_new_requests_go_to
 def is_ready_elsewhere(bundle: Path, first: str) -> bool:
     """Whether the replica of another job is there."""
     folder = SharedFolder(bundle)
-    said = [folder.of(job, "see-0").status() for job in folder.jobs() if job != first]
+    said = [folder.of(life, "see-0").status() for life in folder.lives() if job_of(life) != first]
     return any(one is not None and one.phase == "ready" for one in said)
 
 
@@ -154,8 +154,8 @@ async def test_who_serves_goes_on_where_one_that_took_over_has_gone(cluster: Clu
     bundle = write(tmp_path, [("plain1", (), "", 1.0)])
     with up(bundle):
         folder, first = SharedFolder(bundle), serving(bundle)
-        folder.set_owner(Owner("999999", 7))
-        await until(lambda: folder.owner() == Owner(first, 0))
+        folder.set_owner(Owner("999999.0", 7))
+        await until(lambda: folder.owner() == Owner(f"{first}.0", 8))
         assert ACTUATOR.status(bundle).ready
         assert ask(bundle).split(" ")[1] == first
 
@@ -194,15 +194,15 @@ async def test_a_store_that_is_killed_while_it_is_handed_over_is_started_again(
     with up(bundle, 120):
         folder, first = SharedFolder(bundle), serving(bundle)
         # For one that claims it and has gone, nobody ends.
-        folder.set_claim(Owner("999999", 1))
-        await until(lambda: folder.claim() != Owner("999999", 1), 120)
+        folder.set_claim(Owner("999999.0", 1))
+        await until(lambda: folder.claim() != Owner("999999.0", 1), 120)
         await until(lambda: folder.claim() is not None, 120)
         claim = folder.claim()
         assert claim is not None
-        await until(lambda: kill_before_it_is_ready(lambda: folder.of(claim.job, store).status()))
-        await until(lambda: serving(bundle) == claim.job, 120)
+        await until(lambda: kill_before_it_is_ready(lambda: folder.of(claim.life, store).status()))
+        await until(lambda: serving(bundle) == job_of(claim.life), 120)
         await until(lambda: ACTUATOR.status(bundle).ready)
-        assert claim.job != first
+        assert job_of(claim.life) != first
 
 
 def kill_before_it_is_ready(status: Callable[[], ProcessStatus | None]) -> bool:

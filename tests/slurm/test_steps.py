@@ -9,11 +9,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
 from harmonia_compiler.contract.slurm import SlurmComponent, SlurmSite
 from harmonia_compiler.diagnostics.diagnostic import Rejected
-from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, NotStarted, ProcessStatus, Status
-from harmonia_compiler.runtime.actuators.slurm import ACTUATOR, actuator, step
+from harmonia_compiler.runtime.actuators.actuator import (
+    NOTHING_LEFT,
+    NotStarted,
+    ProcessPhase,
+    ProcessStatus,
+    Status,
+)
+from harmonia_compiler.runtime.actuators.slurm import ACTUATOR, actuator, keeping
 from harmonia_compiler.runtime.actuators.slurm.commands import Queued, outside, queue
 from harmonia_compiler.runtime.actuators.slurm.folder import JobState, Owner, ProcessFolder, SharedFolder
 from harmonia_compiler.runtime.actuators.slurm.keeping import read_job
@@ -44,17 +51,17 @@ def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, **scripts: str) -> None:
 
 def test_a_step_asks_for_what_its_replica_takes_on_the_node_that_stands_for_its_host(tmp_path: Path) -> None:
     _, job = read_job(write(tmp_path, MIXED))
-    words = step_words(job, job.steps[0], NODES, "/shared/bundle", "12")
+    words = step_words(job, job.steps[0], NODES, "/shared/bundle", "12.0")
     assert words[0] == "srun"
     asked = {"--nodelist=n7", "--het-group=0", "--cpus-per-task=2", "--mem=512M", "--gres=gpu:a100_sxm:3", "--overlap"}
     assert asked < {*words}
-    assert words[-4:] == ["/shared/bundle", "12", "see-0", "10.0.0.7"]
-    other = step_words(job, job.steps[1], NODES, "/shared/bundle", "12")
+    assert words[-4:] == ["/shared/bundle", "12.0", "see-0", "10.0.0.7"]
+    other = step_words(job, job.steps[1], NODES, "/shared/bundle", "12.0")
     assert {"--nodelist=n8", "--het-group=1", "--gres=none", "--exact"} < {*other}
     assert "--overlap" not in other
-    assert {"--nodelist=n7", "--overlap", "--gres=none"} < {*front_words(job, NODES, "/shared/bundle", "12")}
+    assert {"--nodelist=n7", "--overlap", "--gres=none"} < {*front_words(job, NODES, "/shared/bundle", "12.0")}
     for processes, cpus in ((1, 1), (2, 2), (64, job.components[0].cpus)):
-        assert f"--cpus-per-task={cpus}" in front_words(job, NODES, "/shared/bundle", "12", processes)
+        assert f"--cpus-per-task={cpus}" in front_words(job, NODES, "/shared/bundle", "12.0", processes)
 
 
 def test_an_image_holds_the_replicas_and_sees_the_bundle_and_the_weights(
@@ -69,18 +76,18 @@ def test_an_image_holds_the_replicas_and_sees_the_bundle_and_the_weights(
     stored.mkdir(parents=True)
     (stored / "weights").symlink_to(elsewhere)
     _, job = read_job(write(tmp_path, MIXED, '[slurm]\nimage = "/shared/h.sif"\n'))
-    words = step_words(job, job.steps[0], NODES, "/shared/bundle", "12", "all-MiniLM-L6-v2")
+    words = step_words(job, job.steps[0], NODES, "/shared/bundle", "12.0", "all-MiniLM-L6-v2")
     inside = words[words.index("apptainer") : words.index("/shared/h.sif")]
     seen = ["/shared/bundle", str(tmp_path / "home/models"), str(elsewhere), str(tmp_path / "hub")]
     assert inside == ["apptainer", "exec", "--nv", *(f"--bind={folder}" for folder in seen)]
     assert words[words.index("/shared/h.sif") + 1 :][:3] == ["python3", "-P", "-m"]
-    other = step_words(job, job.steps[1], NODES, "/shared/bundle", "12")
+    other = step_words(job, job.steps[1], NODES, "/shared/bundle", "12.0")
     assert other[other.index("apptainer") : other.index("/shared/h.sif")] == [
         "apptainer",
         "exec",
         "--bind=/shared/bundle",
     ]
-    assert "apptainer" not in front_words(job, NODES, "/shared/bundle", "12")
+    assert "apptainer" not in front_words(job, NODES, "/shared/bundle", "12.0")
 
 
 def test_hosts_are_their_namesakes_among_the_nodes_and_else_any_of_them() -> None:
@@ -224,6 +231,25 @@ def test_an_environment_of_the_site_that_is_not_here_is_told_before(
     assert ACTUATOR.preflight(bundle, port=None) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "codes"),
+    [
+        ("HARMONIA_GATEWAY_PROCESSES", "64", []),
+        ("HARMONIA_GATEWAY_PROCESSES", "", []),
+        *[("HARMONIA_GATEWAY_PROCESSES", text, ["E0916"]) for text in ("abc", "0", "-3", "65", "5000", "²")],
+        ("HARMONIA_ALLOWED_HOSTS", "rag.example.org, Rag, 10.0.0.7,::1,", []),
+        *[("HARMONIA_ALLOWED_HOSTS", text, ["E0916"]) for text in ("a b", "ok,$(x)", "a:80", "http://a", "*.a")],
+    ],
+)
+def test_what_the_gateway_could_not_start_with_is_said_before_a_job_waits_for_it(
+    name: str, text: str, codes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = write(tmp_path, MIXED)
+    fake(tmp_path, monkeypatch, **dict.fromkeys(("sbatch", "squeue", "scancel", "scontrol"), "true"))
+    monkeypatch.setenv(name, text)
+    assert [found.code for found in ACTUATOR.preflight(bundle, port=None)] == codes
+
+
 def test_what_a_job_that_is_queued_anew_said_of_its_end_does_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,8 +257,9 @@ def test_what_a_job_that_is_queued_anew_said_of_its_end_does_not_count(
     folder = SharedFolder(bundle)
     (bundle / "run").mkdir()
     name = folder.begin(Asked(), {}).name
-    folder.set_owner(Owner("7"))
-    folder.set_state("7", JobState(Status("down")))
+    folder.enter("7.0")
+    folder.set_owner(Owner("7.0"))
+    folder.set_state("7.0", JobState(Status("down")))
     fake(tmp_path, monkeypatch, squeue=f"echo '7|RUNNING|None|{name}'")
     status = ACTUATOR.status(bundle)
     assert (status.phase, [one.waiting_for for one in status.processes]) == ("starting", ["its script to start"])
@@ -367,7 +394,6 @@ async def in_phase(step: KeptStep, phase: str) -> ProcessStatus:
 async def test_a_step_that_was_killed_is_said_to_have_been_over_its_next_life(tmp_path: Path) -> None:
     """Its launcher is killed with it, and the next one has seen nothing end."""
     folder = ProcessFolder(tmp_path / "step")
-    folder.make()
     ready = msgspec.json.encode(ProcessStatus("one", "e", "ready", 1.0)).decode()
     says = f"printf '%s' '{ready}' > '{folder.path}/state.json'"
     serves = f'while [ ! -e "{folder.path}/stop" ]; do sleep 0.05; done'
@@ -389,7 +415,6 @@ async def test_a_step_that_was_killed_is_said_to_have_been_over_its_next_life(tm
 async def test_what_never_came_up_is_started_again_for_as_long_as_it_is_kept(tmp_path: Path) -> None:
     """Whoever keeps it decides whether it is to be given up for its failure."""
     folder = ProcessFolder(tmp_path / "step")
-    folder.make()
     serves = f'while [ ! -e "{folder.path}/stop" ]; do sleep 0.05; done'
     script = f'[ -e "{tmp_path}/again" ] || {{ touch "{tmp_path}/again"; exit 3; }}; {serves}'
     step = KeptStep("one", "e", ["sh", "-c", script], folder)
@@ -404,21 +429,77 @@ async def test_what_never_came_up_is_started_again_for_as_long_as_it_is_kept(tmp
     await kept
 
 
-async def test_a_replica_ends_with_the_service_and_not_for_what_cannot_be_read_now(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("goes", ["says its last", "falls silent", "is asked to"])
+async def test_a_launcher_that_outlives_its_step_is_not_started_again_before_it_goes(
+    goes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step, "LOOK_EVERY_S", 0.01)
+    """As where the daemon of its node is dead: Slurm has given its step up, and starts no other."""
+    tries, folder = tmp_path / "tries", ProcessFolder(tmp_path / "step")
+    step = KeptStep("one", "e", ["sh", "-c", f"echo x >> {tries}; exit 1"], folder)
+    kept = asyncio.create_task(step.keep())
+    clock = 0
+
+    def say(phase: ProcessPhase) -> None:
+        # Its clock is another's, and every word has a time of its own.
+        nonlocal clock
+        clock += 1
+        folder.set_status(ProcessStatus("one", "e", phase, 1.0, pid=7))
+        os.utime(folder.path / "state.json", ns=(clock, clock))
+
+    async def tried(more_than: int) -> int:
+        while not tries.exists() or (count := len(tries.read_text().split())) <= more_than:
+            await asyncio.sleep(0.01)
+        return count
+
+    async with asyncio.timeout(30):
+        await tried(0)
+        folder.set_endpoint(there := Endpoint("one", "e", "127.0.0.1", 1))
+        while True:
+            before = len(tries.read_text().split())
+            for _ in range(20):
+                say("ready")
+                await asyncio.sleep(0.1)
+            if len(tries.read_text().split()) == before > 1:
+                break
+        assert (step.status.phase, step.status.pid) == ("ready", 7)
+        assert SharedFolder(tmp_path).endpoint(folder.path / "endpoint.json") == there
+        if goes == "is asked to":
+            stopping = asyncio.create_task(step.stop())
+            while folder.stop_asked() != "now":
+                await asyncio.sleep(0.01)
+            say("ready")
+            await kept
+            assert not stopping.done()
+            say("stopped")
+            await stopping
+            assert step.status.phase == "stopped"
+            return
+        if goes == "falls silent":
+            monkeypatch.setattr("harmonia_compiler.runtime.actuators.slurm.folder.BELIEVED_S", -1.0)
+        else:
+            say("stopped")
+        await tried(before)
+        await step.stop()
+        await kept
+
+
+@pytest.mark.parametrize("ends", ["down", "another run", "its life"])
+async def test_a_replica_ends_with_the_service_and_its_life_and_not_for_what_is_away_for_a_moment(
+    ends: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "LOOK_EVERY_S", 0.01)
     shared = SharedFolder(tmp_path)
     (tmp_path / "run/logs").mkdir(parents=True)
     shared.begin(Asked(), {})
-    one = Step(tmp_path, "7", Spec("one", "e", Launch(("sleep", "60"), Probe("none")), tmp_path), "127.0.0.1")
+    shared.enter("7.0")
+    one = Step(tmp_path, "7.0", Spec("one", "e", Launch(("sleep", "60"), Probe("none")), tmp_path), "127.0.0.1")
     serving = asyncio.create_task(one.serve())
     is_over, looked = one._folder.is_over, 0
 
-    def look() -> bool:
+    def look(life: str) -> bool:
         nonlocal looked
         looked += 1
-        return is_over()
+        return is_over(life)
 
     async def goes_on() -> None:
         since = looked
@@ -427,32 +508,41 @@ async def test_a_replica_ends_with_the_service_and_not_for_what_cannot_be_read_n
         assert not serving.done()
 
     monkeypatch.setattr(one._folder, "is_over", look)
-    monkeypatch.setattr(step, "OVER_S", 60.0)
-    said = shared.path / "run.json"
-    content = said.read_bytes()
+    monkeypatch.setattr(keeping, "OVER_S", 60.0)
+    away = shared.path.with_name("away")
     async with asyncio.timeout(30):
-        said.unlink()
         await goes_on()
-        said.write_bytes(content)
+        shared.path.rename(away)
         await goes_on()
-        monkeypatch.setattr(step, "OVER_S", 0.0)
-        said.write_bytes(b"half of i")
+        away.rename(shared.path)
         await goes_on()
-        shared.clear()
+        monkeypatch.setattr(keeping, "OVER_S", 0.0)
+        await goes_on()
+        # It would write what it said last into the folder of the next run.
+        if ends == "down":
+            shared.clear()
+        elif ends == "another run":
+            shared.begin(Asked(), {})
+        else:
+            shared.set_over("7.0")
         assert await serving == STOPPED
+    said = one._mine.status()
+    assert (said is not None and said.phase == "stopped") == (ends == "its life")
+    assert shared.path.exists() == (ends != "down")
 
 
 async def test_a_replica_says_with_where_it_is_how_long_it_took_to_start(tmp_path: Path) -> None:
     shared = SharedFolder(tmp_path)
     (tmp_path / "run/logs").mkdir(parents=True)
     shared.begin(Asked(), {})
-    mine = shared.of("7", "one")
+    shared.enter("7.0")
+    mine = shared.of("7.0", "one")
     command = (Fill("python"), "-m", "http.server", "--bind", "127.0.0.1", Fill("port"))
-    step = Step(tmp_path, "7", Spec("one", "e", Launch(command, Probe("http", "/")), tmp_path), "127.0.0.1")
+    step = Step(tmp_path, "7.0", Spec("one", "e", Launch(command, Probe("http", "/")), tmp_path), "127.0.0.1")
     serving = asyncio.create_task(step.serve())
     try:
         async with asyncio.timeout(30):
-            while not (found := shared.endpoints("7")):
+            while not (found := shared.endpoints("7.0")):
                 await asyncio.sleep(0.01)
         (path,) = found
         there, status = shared.endpoint(path), mine.status()

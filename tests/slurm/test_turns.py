@@ -57,7 +57,7 @@ def launched(bundle: Path, *names: str) -> Iterator[list[subprocess.Popen[bytes]
     gpus = dict.fromkeys(("SLURM_STEP_GPUS", "CUDA_VISIBLE_DEVICES"), "0,1")
     began = [
         subprocess.Popen(
-            [sys.executable, "-P", "-m", program, str(bundle), "12", name, "127.0.0.1"],
+            [sys.executable, "-P", "-m", program, str(bundle), "12.0", name, "127.0.0.1"],
             env={**os.environ, **gpus, "SLURMD_NODENAME": "large"},
         )
         for name in names
@@ -78,6 +78,7 @@ def bundle(tmp_path: Path) -> Path:
     found = write(tmp_path, places, code=_CODE.replace("{seen}", str(tmp_path / "seen")))
     (found / "run/logs").mkdir(parents=True)
     SharedFolder(found).begin(Asked(), {})
+    SharedFolder(found).enter("12.0")
     return found
 
 
@@ -110,6 +111,30 @@ def test_nobody_else_waits_for_them_and_a_killed_one_keeps_nobody(bundle: Path) 
             until(lambda: seen(bundle, 0) == ["begins"] * 2)
             holds.unlink()
             until(lambda: seen(bundle, 0) == ["begins", "begins", "ends"])
+
+
+@pytest.mark.slow
+def test_of_two_launchers_of_one_replica_the_second_waits_until_the_first_has_gone(bundle: Path) -> None:
+    mine = SharedFolder(bundle).of("12.0", "see-0")
+
+    def pid() -> int | None:
+        said = mine.status()
+        return said.pid if said is not None and said.phase == "ready" else None
+
+    with launched(bundle, "see-0", "see-0") as both:
+        until(lambda: pid() is not None)
+        first = pid()
+        assert first is not None
+        serving, other = sorted(both, key=lambda one: one.pid != psutil.Process(first).ppid())
+        for struck in (first, serving.pid):
+            os.kill(struck, signal.SIGKILL)
+        until(lambda: pid() not in (None, first))
+        mine.ask_to_stop(drain=False)
+        assert other.wait(30) == 0
+    # What waited is told to end as well.
+    with launched(bundle, "see-0", "see-0") as both:
+        assert [one.wait(30) for one in both] == [0, 0]
+    assert seen(bundle, 0) == ["begins", "ends"] * 2
 
 
 @pytest.mark.slurm

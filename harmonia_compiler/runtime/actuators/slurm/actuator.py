@@ -27,7 +27,7 @@ from harmonia_compiler.runtime.actuators.slurm.commands import (
     queue,
     submit,
 )
-from harmonia_compiler.runtime.actuators.slurm.folder import MORE, Owner, Run, SharedFolder
+from harmonia_compiler.runtime.actuators.slurm.folder import MORE, Owner, Run, SharedFolder, job_of
 from harmonia_compiler.runtime.actuators.slurm.keeping import GATEWAY_GRACE_S, JOB_LOG, read_job
 from harmonia_compiler.runtime.actuators.slurm.preflight import preflight
 from harmonia_compiler.runtime.actuators.supervision.beside import last_words
@@ -105,12 +105,13 @@ class Slurm:
                 return _ended(bundle, folder, run, named)
         except SlurmFailed as failed:
             return _unseen(folder, owner, failed)
-        serving = next((one for one in jobs if owner is not None and one.job == owner.job), jobs[0])
-        others = tuple(_about(one, serving) for one in jobs if one is not serving)
-        before = folder.state(owner.job) if owner is not None and owner.job not in {one.job for one in jobs} else None
+        served = "" if owner is None else job_of(owner.life)
+        serving = next((one for one in jobs if one.job == served), jobs[0])
+        others = tuple(_about(one, folder) for one in jobs if one is not serving)
+        before = folder.state(owner.life) if owner is not None and served not in {one.job for one in jobs} else None
         others += () if before is None else before.status.notes
-        state = folder.state(serving.job)
-        # What a job that was queued anew says of its end is of its earlier life.
+        state = folder.state(folder.last_life(serving.job))
+        # A job that was queued anew has not begun its next life then.
         if serving.is_pending or state is None or state.status.phase == "down":
             waiting = _waiting(JOB_LOG, serving)
             return Status("starting", (waiting,), notes=(f"job {serving.job}", *others))
@@ -142,8 +143,9 @@ class Slurm:
             _end_all(run.name)
         except SlurmFailed as failed:
             raise _does_not_answer(failed) from failed
-        RunDirectory(bundle).clear()
+        # What serves on a node that Slurm has given up says where as long as its folder is there.
         folder.clear()
+        RunDirectory(bundle).clear()
         return True
 
     def absent(self, bundle: Path) -> frozenset[str]:
@@ -251,8 +253,8 @@ def _late(bundle: Path, status: Status, timeout_s: float, *, goes_on: bool) -> N
 
 def _unseen(folder: SharedFolder, owner: Owner | None, failed: SlurmFailed) -> Status:
     """Of a service of whose jobs Slurm does not say whether they are there: what the one says that serves."""
-    jobs = folder.jobs()
-    serving = owner.job if owner is not None else jobs[-1] if jobs else ""
+    lives = folder.lives()
+    serving = owner.life if owner is not None else lives[-1] if lives else ""
     state = folder.state(serving) if serving else None
     status = Status("starting") if state is None else state.status
     notes = (*status.notes, f"Slurm does not say which jobs there are: {failed}")
@@ -264,8 +266,8 @@ def _ended(bundle: Path, folder: SharedFolder, run: Run, named: str) -> Status:
 
     Raises `SlurmFailed`.
     """
-    jobs = folder.jobs()
-    state = folder.state(jobs[-1]) if jobs else None
+    lives = folder.lives()
+    state = folder.state(lives[-1]) if lives else None
     if state is not None and state.status.failure is not None:
         return Status("down", failure=state.status.failure, notes=("the last start failed",))
     last = last_of(run.name)
@@ -289,15 +291,16 @@ def _waiting(name: str, job: Queued) -> ProcessStatus:
 def _on_top(job: Queued, run: Run, folder: SharedFolder) -> ProcessStatus:
     """A replica that came on top, in a job of its own."""
     name = job.name.removeprefix(f"{run.name}.")
-    said = None if job.is_pending else folder.of(f"{MORE}{job.job}", name).status()
+    said = None if job.is_pending else folder.of(folder.last_life(job.job, MORE), name).status()
     return _waiting(name, job) if said is None else said
 
 
-def _about(job: Queued, serving: Queued) -> str:
+def _about(job: Queued, folder: SharedFolder) -> str:
     """A sentence about a job beside the one that serves."""
     if job.is_pending:
         return f"job {job.job} is to take over, and waits for {job.waits_for}"
-    if int(job.job) < int(serving.job):
+    state = folder.state(folder.last_life(job.job))
+    if state is not None and state.status.phase in ("stopping", "down"):
         return f"job {job.job} has handed over, and ends what it has begun"
     return f"job {job.job} is to take over, and starts beside it"
 

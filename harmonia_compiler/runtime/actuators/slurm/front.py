@@ -1,10 +1,10 @@
-"""The launcher of the gateway and the controller, inside their step: `python -m …slurm.front DIR JOB`.
+"""The launcher of the gateway and the controller, inside their step: `python -m …slurm.front DIR LIFE`.
 
 For each replica that says that it is ready there is an inlet on this node's loopback, and the gateway finds those.
 One that has not said so for a while may have gone with its node: it gets no new calls until it says so again. One that
 takes its word back gets none either, and is told once the gateway awaits nothing of it.
 
-Two jobs have a gateway each for a moment, when one hands the service over. So each gateway follows files of its own,
+Two lives have a gateway each for a moment, when one hands the service over. So each gateway follows files of its own,
 and only that of the owner stands where clients and the controller look.
 """
 
@@ -23,12 +23,14 @@ from harmonia_compiler.contract.bundle import Address, Endpoint, Endpoints
 from harmonia_compiler.contract.decision import DECISION
 from harmonia_compiler.contract.launch import Launch
 from harmonia_compiler.contract.regular import write_whole
-from harmonia_compiler.runtime.actuators.slurm.folder import ProcessFolder, SharedFolder
+from harmonia_compiler.runtime.actuators.slurm.folder import BELIEVED_S, ProcessFolder, SharedFolder
 from harmonia_compiler.runtime.actuators.slurm.keeping import (
     GATEWAY_DRAIN_S,
     GATEWAY_GRACE_S,
     LOG,
     LOOK_EVERY_S,
+    Ending,
+    alone,
     kept,
     longest_drain_s,
     main,
@@ -46,9 +48,6 @@ from harmonia_compiler.runtime.actuators.supervision.spec import Spec
 from harmonia_compiler.runtime.bundle import CONTROLLER, GATEWAY
 from harmonia_compiler.runtime.controller.asking import ask
 
-#: How long a replica that has not said that it is there is believed to be, in seconds.
-BELIEVED_S = 30.0
-
 
 @dataclass(slots=True)
 class Known:
@@ -63,13 +62,13 @@ class Known:
 
 
 class Front:
-    """The gateway of one job, what leads from it to the replicas, and the controller while the job serves."""
+    """The gateway of one life, what leads from it to the replicas, and the controller while it serves."""
 
-    def __init__(self, bundle: Path, job: str) -> None:
-        self._bundle, self._job = bundle, job
+    def __init__(self, bundle: Path, life: str) -> None:
+        self._bundle, self._life = bundle, life
         self._folder = SharedFolder(bundle)
         self._token = self._folder.token()
-        self._mine: ProcessFolder = self._folder.of(job, GATEWAY)
+        self._mine: ProcessFolder = self._folder.of(life, GATEWAY)
         self._known: dict[Path, Known] = {}
         self._endpoints = Endpoints((), 0)
         self._leaving: set[asyncio.Task[None]] = set()
@@ -79,18 +78,28 @@ class Front:
         self._drain_s = longest_drain_s(slurm_job.site)
         launch = _following(slurm_job.gateway, self._mine.path.relative_to(bundle) / ENDPOINTS, port, self._drain_s)
         spec = Spec(GATEWAY, "", launch, bundle, port=port, shares_port=self._comes_after_one_here())
-        self._gateway: Managed = kept(spec, self._folder, job, lambda: None)
+        self._gateway: Managed = kept(spec, self._folder, life, lambda: None)
         beside = controller_of(bundle, documents)
-        self._controller = None if beside is None else kept(beside, self._folder, job, lambda: None)
+        self._controller = None if beside is None else kept(beside, self._folder, life, lambda: None)
 
     async def serve(self) -> int:
         """Until told to end, or the gateway does not come up; gives the exit code."""
-        self._mine.make()
+        stop, ending = signalled(), Ending(self._folder, self._life)
+        told = asyncio.create_task(ending.told(self._mine, stop))
+        try:
+            async with alone(self._folder, self._life, GATEWAY, told) as is_alone:
+                told.cancel()
+                return await self._serve(stop, ending) if is_alone else STOPPED
+        finally:
+            told.cancel()
+            await asyncio.gather(told, return_exceptions=True)
+
+    async def _serve(self, stop: asyncio.Event, ending: Ending) -> int:
+        self._mine.begin()
         # The controller writes for whoever serves; the gateway looks beside its endpoints.
         decisions = self._mine.path / DECISION
         decisions.unlink(missing_ok=True)
         decisions.symlink_to(Path("..", "..", "..", DECISION))
-        stop = signalled()
         await self._look()
         running = asyncio.create_task(self._gateway.run())
         controlling: asyncio.Task[None] | None = None
@@ -98,6 +107,8 @@ class Front:
         failed: StartFailed | None = None
         try:
             while not (stop.is_set() or running.done() or (asked := self._mine.stop_asked()) == "now"):
+                if await ending.is_over():
+                    break
                 await self._look()
                 if asked and not is_handed_over:
                     is_handed_over = True
@@ -149,18 +160,18 @@ class Front:
     def _comes_after_one_here(self) -> bool:
         """Whether the gateway that it takes over from is on this node."""
         owner = self._folder.owner()
-        if owner is None or owner.job == self._job:
+        if owner is None or owner.life == self._life:
             return False
-        before, mine = self._folder.state(owner.job), self._folder.state(self._job)
+        before, mine = self._folder.state(owner.life), self._folder.state(self._life)
         return before is not None and mine is not None and before.node == mine.node
 
     def _is_owner(self) -> bool:
         owner = self._folder.owner()
-        return owner is not None and owner.job == self._job
+        return owner is not None and owner.life == self._life
 
     async def _look(self) -> None:
         """Bring the inlets to what the replicas say, and the gateway's endpoints to the inlets."""
-        found, now = await asyncio.to_thread(self._folder.endpoints, self._job), time.monotonic()
+        found, now = await asyncio.to_thread(self._folder.endpoints, self._life), time.monotonic()
         for path, said_ns in found.items():
             known = self._known.get(path)
             if known is not None and known.said_ns == said_ns:
@@ -187,7 +198,7 @@ class Front:
         if ready != self._endpoints.replicas or not self._endpoints.epoch:
             # By the clock, so that the next gateway's are no older in the eyes of whoever reads both.
             endpoints = Endpoints(ready, max(self._endpoints.epoch + 1, time.time_ns() // 1_000_000))
-            if await written(write_whole, self._mine.path / ENDPOINTS, msgspec.json.encode(endpoints), 0o600):
+            if await written(self._mine.put, ENDPOINTS, msgspec.json.encode(endpoints)):
                 self._endpoints = endpoints
 
     def _forget(self, path: Path) -> None:
@@ -213,12 +224,12 @@ class Front:
         if status.phase == "ready" and status.port is not None:
             address = msgspec.json.encode(Address(LOOPBACK, status.port))
             if not (self._mine.path / ADDRESS).exists() or (self._mine.path / ADDRESS).read_bytes() != address:
-                await written(write_whole, self._mine.path / ADDRESS, address, 0o600)
+                await written(self._mine.put, ADDRESS, address)
         await written(self._mine.set_status, status)
         if self._controller is not None:
-            beside = self._folder.of(self._job, CONTROLLER)
-            beside.path.mkdir(mode=0o700, exist_ok=True)
-            await written(beside.set_status, self._controller.status)
+            beside = self._folder.of(self._life, CONTROLLER)
+            if await written(beside.make):
+                await written(beside.set_status, self._controller.status)
 
     async def _be_found(self) -> None:
         """Put what clients and the controller look for where they look; what is there already stays."""
@@ -230,7 +241,7 @@ class Front:
 
 
 def _following(launch: Launch, endpoints: Path, port: int | None, drain_s: int) -> Launch:
-    """The gateway's launch, with the file of this job's replicas in place of the bundle's.
+    """The gateway's launch, with the file of this life's replicas in place of the bundle's.
 
     What it has begun it ends for as long as nobody tells it once more to end. A port that the user fixed is shared with
     the gateway of the next job, which may have to be there before it goes.
@@ -240,8 +251,8 @@ def _following(launch: Launch, endpoints: Path, port: int | None, drain_s: int) 
     return msgspec.structs.replace(launch, command=tuple(words))
 
 
-async def _serve(bundle: Path, job: str) -> int:
-    return await Front(bundle, job).serve()
+async def _serve(bundle: Path, life: str) -> int:
+    return await Front(bundle, life).serve()
 
 
 if __name__ == "__main__":

@@ -8,29 +8,35 @@ the other, and then says in `owner.json` that it serves. The other sees that, le
 what it has begun, for which it has until its wall time, and goes. A vector store cannot be open twice: where there is
 one, the other is asked to go first, and the service is away until the store is open again.
 
+A job that Slurm queues anew begins another life, and ends the one that may go on where its node was given up. Either is
+another job's for all that is said here.
+
 As long as the other serves, a step that does not come up ends the one that was to take over, and the other submits the
 next. Once the other has gone nobody else has the service, and this one starts its steps until they come up.
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from harmonia_compiler.contract.launch import GATEWAY_PROCESSES
-from harmonia_compiler.contract.slurm import SCRIPT
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.runtime.actuators.actuator import Failure, Phase, Status
-from harmonia_compiler.runtime.actuators.slurm.commands import SlurmFailed, outside, submit
-from harmonia_compiler.runtime.actuators.slurm.folder import JobState, Owner, SharedFolder
+from harmonia_compiler.runtime.actuators.slurm.commands import SlurmFailed
+from harmonia_compiler.runtime.actuators.slurm.folder import JobState, SharedFolder, job_of, life_here
 from harmonia_compiler.runtime.actuators.slurm.keeping import (
     GATEWAY_GRACE_S,
     JOB_LOG,
     LOG,
     LOOK_EVERY_S,
+    Ending,
     longest_drain_s,
     main,
     read_job,
@@ -38,10 +44,10 @@ from harmonia_compiler.runtime.actuators.slurm.keeping import (
     written,
 )
 from harmonia_compiler.runtime.actuators.slurm.scaling import bring
-from harmonia_compiler.runtime.actuators.slurm.srun import find_nodes, front_words, job_number, step_words
+from harmonia_compiler.runtime.actuators.slurm.srun import find_nodes, front_words, step_words
 from harmonia_compiler.runtime.actuators.slurm.steps import KeptStep
 from harmonia_compiler.runtime.actuators.slurm.succession import Succession
-from harmonia_compiler.runtime.actuators.supervision import placing
+from harmonia_compiler.runtime.actuators.slurm.successors import Successors
 from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, STOPPED
 from harmonia_compiler.runtime.actuators.supervision.rundir import ADDRESS
 from harmonia_compiler.runtime.actuators.supervision.scaling import DRAIN_S, wanted_in
@@ -52,20 +58,18 @@ LINGER_S = 5.0
 #: So much earlier than it is asked for, in seconds, Slurm may tell a job of its end: a minute, and what lies before
 #: this process, as modules that are loaded.
 EARLIER_S = 120.0
-#: How often it is seen whether a job is there that is to take over, in seconds; a delay after each is added.
-SUCCESSOR_S = 5.0
 #: How often it is seen whether the jobs of replicas that came on top are still there, in seconds.
 FURTHER_S = 20.0
 
 
 class Head:
-    """One job of the service, from its start to its end."""
+    """One life of a job of the service, from its start to its end."""
 
-    def __init__(self, bundle: Path, number: str, name: str) -> None:
-        self._bundle, self._number = bundle, number
+    def __init__(self, bundle: Path, life: str, name: str) -> None:
+        self._bundle, self._life = bundle, life
         self._folder = SharedFolder(bundle)
         self._name = name
-        self._succession = Succession(self._folder, number, name)
+        self._succession = Succession(self._folder, life, name)
         self._documents, self._job = read_job(bundle)
         nodes = find_nodes(self._job, os.environ)
         self._node = nodes.addresses[self._job.components[0].hosts[0]]
@@ -73,75 +77,86 @@ class Head:
             step.replica: KeptStep(
                 step.replica,
                 launch.engine,
-                step_words(self._job, step, nodes, str(bundle), number, launch.launch.model),
-                self._folder.of(number, step.replica),
+                step_words(self._job, step, nodes, str(bundle), life, launch.launch.model),
+                self._folder.of(life, step.replica),
             )
             for step, launch in zip(self._job.steps, self._documents.processes.replicas, strict=True)
         }
-        # What is no number, the gateway itself refuses.
-        processes = os.environ.get(GATEWAY_PROCESSES, "")
-        count = int(processes) if processes.isdecimal() and len(processes) < 4 else 1
-        words = front_words(self._job, nodes, str(bundle), number, max(1, count))
-        self._front = KeptStep(GATEWAY, "", words, self._folder.of(number, GATEWAY))
+        # `up` has seen that it is a number.
+        words = front_words(self._job, nodes, str(bundle), life, int(os.environ.get(GATEWAY_PROCESSES) or 1))
+        self._front = KeptStep(GATEWAY, "", words, self._folder.of(life, GATEWAY))
+        self._front.waits_for = "all replicas"
         self._keeping: dict[str, asyncio.Task[None]] = {}
         self._phase: Phase = "starting"
         self._failure: Failure | None = None
         self._began = time.monotonic()
-        self._see_successor_after = self._time_of_handover()
-        self._mine = Owner(number)
-        self._successors: list[str] = []
-        self._note = self._trouble = ""
+        self._successors = Successors(bundle, name, self._job.site, self._succession)
+        self._note = ""
         self._brought: Mapping[str, int] = {}
         self._bring_after = 0.0
         self._stop = asyncio.Event()
+        self._is_over = False
 
     async def serve(self) -> int:
         """Until told to end, or another took over, or a step does not come up; gives the exit code."""
         self._stop = signalled()
-        saying = asyncio.create_task(self._say())
+        await self._succession.enter()
+        beside = [asyncio.create_task(self._say()), asyncio.create_task(self._see_end())]
         try:
             if await self._come_up():
                 self._phase = "running"
                 LOG.info("the service is up")
                 await self._look_after()
-            if self._stop.is_set() and self._phase != "stopping":
+            if self._stop.is_set() and self._phase != "stopping" and not self._is_over:
                 await self._told()
         finally:
             await self._end()
-            saying.cancel()
-            await asyncio.gather(saying, return_exceptions=True)
-            await written(self._folder.set_state, self._number, self._state())
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+            await written(self._folder.set_state, self._life, self._state())
         return STOPPED if self._failure is None else FAILED
+
+    async def _see_end(self) -> None:
+        """End where this life is over, or the service, and nobody can say so to this process."""
+        ending = Ending(self._folder, self._life)
+        while not await ending.is_over():  # noqa: ASYNC110 - the folder says so
+            await asyncio.sleep(LOOK_EVERY_S)
+        LOG.warning("the service that it belongs to has ended, or its job has begun anew")
+        self._is_over = True
+        self._stop.set()
 
     async def _come_up(self) -> bool:
         """Start everything in its order; False where it is told to end before, or something does not come up."""
-        before = await self._succession.other()
-        stores = [name for name in self._replicas if self._is_stateful(name)]
-        first = [name for name in self._replicas if before is None or name not in stores]
-        if not await self._start(self._replicas[name] for name in first):
+        stores = [step for name, step in self._replicas.items() if self._is_stateful(name)]
+        last = stores if self._succession.others() else []
+        if not await self._start(step for step in self._replicas.values() if step not in last):
             return False
-        self._mine = Owner(self._number, self._succession.next_epoch(before))
-        if before is not None and stores:
-            await asyncio.to_thread(self._folder.set_claim, self._mine)
-            while not self._stop.is_set() and await self._succession.is_alive(before.job):  # noqa: ASYNC110 - it says so
-                await asyncio.sleep(LOOK_EVERY_S)
-            if not await self._start(self._replicas[name] for name in stores):
-                return False
+        if last and not (await self._have_store(last) and await self._start(last)):
+            return False
         if not await self._start([self._front]):
             return False
-        await asyncio.to_thread(self._folder.set_owner, self._mine)
-        while not self._stop.is_set() and not await asyncio.to_thread(self._is_found):  # noqa: ASYNC110 - its step does it
+        await self._succession.take()
+        while not (self._stop.is_set() or self._is_found() or await self._succession.taken()):  # noqa: ASYNC110 - its step
             await asyncio.sleep(LOOK_EVERY_S)
         return True
 
+    async def _have_store(self, stores: Sequence[KeptStep]) -> bool:
+        """Ask for the store and wait until nobody has it; False where it is told to end before."""
+        await self._succession.claim()
+        names = [step.name for step in stores]
+        while not self._stop.is_set() and (life := await self._succession.with_store(names)):
+            for step in stores:
+                step.waits_for = f"job {job_of(life)} to close it"
+            await asyncio.sleep(LOOK_EVERY_S)
+        return not self._stop.is_set()
+
     def _is_found(self) -> bool:
-        """Whether clients find this job's gateway where they look."""
-        places = (self._folder.of(self._number, GATEWAY).path / ADDRESS, self._bundle / "run" / ADDRESS)
-        try:
-            mine, found = (place.read_bytes() for place in places)
-        except FileNotFoundError:
-            return False
-        return mine == found
+        """Whether clients find this life's gateway where they look."""
+        with contextlib.suppress(FileNotFoundError):
+            mine = self._folder.of(self._life, GATEWAY).path / ADDRESS
+            return mine.read_bytes() == (self._bundle / "run" / ADDRESS).read_bytes()
+        return False
 
     async def _start(self, steps: Iterable[KeptStep]) -> bool:
         """Start these and wait until all are ready."""
@@ -154,7 +169,7 @@ class Head:
             if failed is not None and await self._succession.is_dispensable():
                 self._failure = Failure(failed.name, failed.failure)
                 return False
-            await self._hand_over_in_time()
+            await self._successors.see()
             await asyncio.sleep(LOOK_EVERY_S)
         return not self._stop.is_set()
 
@@ -165,15 +180,15 @@ class Head:
         """Until told to end or another takes over: what is wanted of the controller, and the successor in time."""
         leaving: dict[str, asyncio.Task[None]] = {}
         while not self._stop.is_set():
-            taken = await self._succession.taken_from(self._mine)
+            taken = await self._succession.taken()
             if taken is not None and taken.waits_for_store:
-                LOG.info("job %s takes over, and waits for the store", taken.job)
+                LOG.info("job %s takes over, and waits for the store", job_of(taken.life))
                 return
             if taken is not None:
-                LOG.info("job %s has taken over", taken.job)
+                LOG.info("job %s has taken over", job_of(taken.life))
                 await self._drain()
                 return
-            await self._hand_over_in_time()
+            await self._successors.see()
             wanted = wanted_in(self._bundle / "run")
             for engine, count in wanted.items():
                 self._bring(engine, count, leaving)
@@ -206,10 +221,8 @@ class Head:
             )
             return
         self._phase = "stopping"
-        if self._see_successor_after is not None:
-            self._see_successor_after = 0.0
-            await self._hand_over_in_time()
-        self._note = "; ".join(note for note in (f"job {self._number} ended with its wall time", self._note) if note)
+        await self._successors.see(at_once=True)
+        self._note = f"job {job_of(self._life)} ended with its wall time"
 
     def _bring(self, engine: str, count: int, leaving: dict[str, asyncio.Task[None]]) -> None:
         """Of the plan's replicas of an engine the first ones stay; those that came on top are jobs of their own."""
@@ -232,42 +245,6 @@ class Head:
         except SlurmFailed as failed:
             LOG.warning("replicas on top: %s; again in %g s", failed, FURTHER_S)
 
-    async def _hand_over_in_time(self) -> None:
-        """From its time on, see that a job is there that is to take over: one that is refused or ends is followed.
-
-        Which there are, the queue says.
-        """
-        if self._see_successor_after is None or time.monotonic() < self._see_successor_after:
-            return
-        try:
-            if not await self._succession.has_successor():
-                await self._submit_successor()
-            self._trouble = ""
-        except SlurmFailed as failed:
-            self._trouble = f"no job that is to take over can be submitted: {failed}"
-            LOG.warning("%s", self._trouble)
-        self._see_successor_after = time.monotonic() + SUCCESSOR_S + placing.delay_s(max(1, len(self._successors)))
-
-    async def _submit_successor(self) -> None:
-        """Submit one, and say how the one before it ended. Raises `SlurmFailed`."""
-        ended = ""
-        if self._successors:
-            state = self._folder.state(self._successors[-1])
-            failure = None if state is None else state.status.failure
-            why = "" if failure is None else f", since `{failure.process}` did not become ready: {failure.reason}"
-            ended = f"job {self._successors[-1]} was to take over and ended before it did{why}"
-        environment = outside(os.environ, self._job.site)
-        number = await asyncio.to_thread(submit, self._bundle, SCRIPT, self._name, (), environment)
-        self._successors.append(number)
-        self._note = f"{ended}; job {number} follows" if ended else ""
-        LOG.info("job %s is to take over%s", number, f", after {ended}" if ended else "")
-
-    def _time_of_handover(self) -> float | None:
-        site = self._job.site
-        if not site.handover_s:
-            return None
-        return self._began + site.wall_time_s - site.drain_s - site.handover_s
-
     async def _end(self) -> None:
         """The gateway first, so that no request loses its engines, then all replicas at once."""
         self._phase = "stopping"
@@ -285,26 +262,29 @@ class Head:
     async def _say(self) -> None:
         """Say how the job stands, as long as it lasts."""
         while True:
-            await written(self._folder.set_state, self._number, self._state())
+            await written(self._folder.set_state, self._life, self._state())
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _state(self) -> JobState:
         front = self._front.status
-        beside = self._folder.of(self._number, CONTROLLER).status()
+        beside = self._folder.of(self._life, CONTROLLER).status()
         url = f"http://127.0.0.1:{front.port}" if front.phase == "ready" else ""
+        if self._phase == "starting" and front.phase == "ready":
+            front = msgspec.structs.replace(front, phase="starting", waiting_for=f"its address to be in run/{ADDRESS}")
         processes = (*(step.status for step in self._replicas.values() if step.wanted), front)
-        notes = tuple(note for note in (self._note, self._trouble) if note)
+        note = "; ".join(note for note in (self._note, self._successors.note) if note)
+        notes = tuple(note for note in (note, self._successors.trouble) if note)
         status = Status(self._phase, processes, self._failure, url, notes, () if beside is None else (beside,))
         return JobState(status, self._node)
 
 
 async def _serve(bundle: Path) -> int:
     run = SharedFolder(bundle).run()
-    if run is None:
+    if run is None or run.name != os.environ.get("SLURM_JOB_NAME", run.name):
         LOG.error("the service that it belongs to has ended")
         return FAILED
     try:
-        head = Head(bundle, job_number(), run.name)
+        head = Head(bundle, life_here(), run.name)
     except SlurmFailed as failed:
         LOG.error("%s", failed)
         return FAILED

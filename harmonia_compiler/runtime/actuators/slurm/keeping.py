@@ -5,12 +5,13 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 
 from harmonia_compiler.contract.slurm import JOB, SlurmJob, SlurmSite
 from harmonia_compiler.diagnostics.diagnostic import Rejected
-from harmonia_compiler.runtime.actuators.slurm.folder import SharedFolder
+from harmonia_compiler.runtime.actuators.slurm.folder import ProcessFolder, SharedFolder
 from harmonia_compiler.runtime.actuators.supervision import pids
 from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, GRACE_S
 from harmonia_compiler.runtime.actuators.supervision.logs import Logs
@@ -18,7 +19,7 @@ from harmonia_compiler.runtime.actuators.supervision.managed import Managed
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 from harmonia_compiler.runtime.actuators.supervision.scaling import DRAIN_S
 from harmonia_compiler.runtime.actuators.supervision.spec import Shared, Spec
-from harmonia_compiler.runtime.actuators.supervision.turns import turns_on_machine
+from harmonia_compiler.runtime.actuators.supervision.turns import Turns, turns_on_machine
 from harmonia_compiler.runtime.bundle import LocalBundle, read_document, read_local_bundle
 from harmonia_compiler.runtime.stderr import unbuffered
 
@@ -28,6 +29,8 @@ LOG = logging.getLogger(__name__)
 JOB_LOG = "job"
 #: How often files are looked at, in seconds.
 LOOK_EVERY_S = 0.3
+#: How long the folder of a life must be away until its processes take it for ended, in seconds.
+OVER_S = 3.0
 #: How long the gateway has for what it works on where the service ends, in seconds, and until it has ended itself.
 GATEWAY_DRAIN_S, GATEWAY_GRACE_S = GRACE_S - 1.0, GRACE_S + 5.0
 
@@ -42,14 +45,61 @@ def read_job(bundle: Path) -> tuple[LocalBundle, SlurmJob]:
     return read_local_bundle(bundle, JOB), read_document(bundle, JOB, SlurmJob)
 
 
-def kept(spec: Spec, folder: SharedFolder, job: str, changed: Callable[[], None]) -> Managed:
-    """One process on this node, which is asked on this node's loopback; nothing of it runs yet.
-
-    It starts by turns with the others that the job has here: GPUs are numbered within a job.
-    """
+def kept(spec: Spec, folder: SharedFolder, life: str, changed: Callable[[], None]) -> Managed:
+    """One process on this node, which is asked on this node's loopback; nothing of it runs yet."""
     run = RunDirectory(spec.bundle)
-    turns = turns_on_machine(folder.token(), f"{job} {os.environ.get('SLURMD_NODENAME', '')}")
-    return Managed(spec, Shared(run, Logs(run), folder.environment(), changed, turns))
+    return Managed(spec, Shared(run, Logs(run), folder.environment(), changed, _turns(folder, life)))
+
+
+def _turns(folder: SharedFolder, life: str) -> Turns:
+    """Turns of those that a life has on this node: GPUs are numbered within a job."""
+    return turns_on_machine(folder.token(), f"{life} {os.environ.get('SLURMD_NODENAME', '')}")
+
+
+@contextlib.asynccontextmanager
+async def alone(folder: SharedFolder, life: str, name: str, told: "asyncio.Task[str]") -> AsyncIterator[bool]:
+    """The only launcher of a process on this node, once an earlier one has gone, which Slurm may have lost.
+
+    False where it is told to end before.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        turn = asyncio.create_task(stack.enter_async_context(_turns(folder, life)(f"launcher of {name}")))
+        await asyncio.wait([turn, told], return_when=asyncio.FIRST_COMPLETED)
+        if turn.done():
+            turn.result()
+            yield True
+            return
+        turn.cancel()
+        await asyncio.gather(turn, return_exceptions=True)
+        yield False
+
+
+class Ending:
+    """Sees that the life of a process is over.
+
+    Slurm ends nothing on a node that it has given up: there it is seen in the shared folder alone.
+    """
+
+    def __init__(self, folder: SharedFolder, life: str) -> None:
+        self._folder, self._life = folder, life
+        self._seen = time.monotonic()
+
+    async def is_over(self) -> bool:
+        """Whether it is, and was when this was asked before."""
+        if not await asyncio.to_thread(self._folder.is_over, self._life):
+            self._seen = time.monotonic()
+            return False
+        return time.monotonic() - self._seen > OVER_S
+
+    async def told(self, mine: ProcessFolder, stop: asyncio.Event) -> str:
+        """How a process is to end, once it is: `drain`, `now`, or nothing where a signal said so."""
+        while not stop.is_set():
+            if asked := await asyncio.to_thread(mine.stop_asked):
+                return asked
+            if await self.is_over():
+                return "now"
+            await asyncio.sleep(LOOK_EVERY_S)
+        return ""
 
 
 def signalled() -> asyncio.Event:

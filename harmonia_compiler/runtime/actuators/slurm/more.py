@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from harmonia_compiler.runtime.actuators.slurm.commands import SlurmFailed, address_of
-from harmonia_compiler.runtime.actuators.slurm.folder import MORE, SharedFolder
+from harmonia_compiler.runtime.actuators.slurm.folder import MORE, SharedFolder, life_here
 from harmonia_compiler.runtime.actuators.slurm.image import is_inside, python_in
 from harmonia_compiler.runtime.actuators.slurm.keeping import LOG, main, read_job
 from harmonia_compiler.runtime.actuators.slurm.step import Step, spec_of
@@ -41,7 +41,9 @@ async def _serve(bundle: Path, name: str, address: str = "") -> int:
     devices = [int(one) for one in visible if one.isdigit()][: len(like.devices)]
     replica = msgspec.structs.replace(like, replica=name)
     spec = spec_of(bundle, documents, job.site, replica, devices, reembed=run.asked.reembed)
-    return await Step(bundle, f"{MORE}{os.environ['SLURM_JOB_ID']}", spec, address, drains=True).serve()
+    folder, life = SharedFolder(bundle), f"{MORE}{life_here()}"
+    folder.enter(life)
+    return await Step(bundle, life, spec, address, drains=True).serve()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The argument lists that start steps in a job, and which of the job's nodes stands for which of the plan's hosts."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -42,7 +41,7 @@ def matched(component: SlurmComponent, nodes: Sequence[str]) -> dict[str, str]:
 
 
 def step_words(
-    job: SlurmJob, step: SlurmStep, nodes: Nodes, bundle: str, number: str, model: str | None = None
+    job: SlurmJob, step: SlurmStep, nodes: Nodes, bundle: str, life: str, model: str | None = None
 ) -> list[str]:
     """The command that starts the launcher of a replica, which loads that model, in a step of its own."""
     words = [
@@ -53,13 +52,13 @@ def step_words(
         f"--gres={step.gres or 'none'}",
     ]
     address = nodes.addresses[step.host]
-    program = ("harmonia_compiler.runtime.actuators.slurm.step", bundle, number, step.replica, address)
+    program = ("harmonia_compiler.runtime.actuators.slurm.step", bundle, life, step.replica, address)
     if job.site.image:
         return [*words, *python_in(job.site, bundle, step.devices, model), *program]
     return [*words, *module_command(*program)]
 
 
-def front_words(job: SlurmJob, nodes: Nodes, bundle: str, number: str, processes: int = 1) -> list[str]:
+def front_words(job: SlurmJob, nodes: Nodes, bundle: str, life: str, processes: int = 1) -> list[str]:
     """The command that starts the launcher of the gateway and the controller, beside what runs on their node.
 
     Each of the gateway's `processes` has a core, as far as the job has so many there.
@@ -75,7 +74,7 @@ def front_words(job: SlurmJob, nodes: Nodes, bundle: str, number: str, processes
             "--gres=none",
         ),
     ]
-    return [*words, *module_command("harmonia_compiler.runtime.actuators.slurm.front", bundle, number)]
+    return [*words, *module_command("harmonia_compiler.runtime.actuators.slurm.front", bundle, life)]
 
 
 def step_environment(outer: Mapping[str, str]) -> dict[str, str]:
@@ -89,8 +88,3 @@ def _srun(nodes: Nodes, component: int, host: str, name: str) -> list[str]:
     # Without this a step ends with the node of another component.
     words += ["--no-kill", "--kill-on-bad-exit=0", "--input=none", "--unbuffered"]
     return [*words, f"--het-group={component}"] if nodes.is_het else words
-
-
-def job_number(environment: Mapping[str, str] = os.environ) -> str:
-    """The number of the job that this process is in; of a heterogeneous one the first component's."""
-    return environment.get("SLURM_JOB_ID_HET_GROUP_0") or environment["SLURM_JOB_ID"]

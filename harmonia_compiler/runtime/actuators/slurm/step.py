@@ -1,4 +1,4 @@
-"""The launcher of one replica, inside its step: `python -m …slurm.step DIR JOB REPLICA ADDRESS`.
+"""The launcher of one replica, inside its step: `python -m …slurm.step DIR LIFE REPLICA ADDRESS`.
 
 It starts the engine on this node's loopback, waits until it is ready, keeps it up, and lets in from `ADDRESS` whoever
 knows the token. Where the gateway finds it, it says again and again: what has not been said for a while is not
@@ -21,7 +21,16 @@ from harmonia_compiler.contract.slurm import SlurmSite
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.actuators.actuator import ProcessPhase, ProcessStatus
 from harmonia_compiler.runtime.actuators.slurm.folder import ProcessFolder, SharedFolder
-from harmonia_compiler.runtime.actuators.slurm.keeping import LOOK_EVERY_S, kept, main, read_job, signalled, written
+from harmonia_compiler.runtime.actuators.slurm.keeping import (
+    LOOK_EVERY_S,
+    Ending,
+    alone,
+    kept,
+    main,
+    read_job,
+    signalled,
+    written,
+)
 from harmonia_compiler.runtime.actuators.slurm.tunnel import Outlet
 from harmonia_compiler.runtime.actuators.supervision.command import launch_here
 from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, GRACE_S, STOPPED
@@ -34,36 +43,37 @@ from harmonia_compiler.runtime.bundle import LocalBundle
 #: How often a replica says that it is still there, in seconds.
 BEAT_EVERY_S = 4.0
 
-#: How long the shared folder must be without a service until a replica takes its own for ended, in seconds.
-OVER_S = 3.0
-
 
 class Step:
     """One replica from start to end. On a signal one that `drains` first ends what it has begun."""
 
-    def __init__(self, bundle: Path, job: str, spec: Spec, address: str, *, drains: bool = False) -> None:
-        self._folder = folder = SharedFolder(bundle)
-        self._mine: ProcessFolder = folder.of(job, spec.name)
+    def __init__(self, bundle: Path, life: str, spec: Spec, address: str, *, drains: bool = False) -> None:
+        self._folder, self._life, self._name = SharedFolder(bundle), life, spec.name
+        self._mine: ProcessFolder = self._folder.of(life, spec.name)
         self._address, self._on_signal = address, "drain" if drains else "now"
-        self._managed: Managed = kept(spec, folder, job, self._changed)
-        self._outlet = Outlet(folder.token(), self._port)
+        self._managed: Managed = kept(spec, self._folder, life, self._changed)
+        self._outlet = Outlet(self._folder.token(), self._port)
         self._news = asyncio.Event()
         self._listens = 0
         self._leaving = False
 
     async def serve(self) -> int:
         """Until told to end, by a signal or in the shared folder, or it does not come up; gives the exit code."""
-        self._mine.make()
+        told = asyncio.create_task(Ending(self._folder, self._life).told(self._mine, signalled()))
+        async with alone(self._folder, self._life, self._name, told) as is_alone:
+            return await self._serve(told) if is_alone else STOPPED
+
+    async def _serve(self, told: "asyncio.Task[str]") -> int:
+        self._mine.begin()
         self._listens = await self._outlet.open(self._address)
         ended: ProcessPhase = "stopped"
         why, code = "", STOPPED
-        stop, saying = signalled(), asyncio.create_task(self._say())
-        running, told = asyncio.create_task(self._managed.run()), asyncio.create_task(self._told(stop))
+        saying, running = asyncio.create_task(self._say()), asyncio.create_task(self._managed.run())
         try:
             await asyncio.wait([running, told], return_when=asyncio.FIRST_COMPLETED)
             if running.done():
                 running.result()
-            elif told.result() == "drain":
+            elif (told.result() or self._on_signal) == "drain":
                 await self._drain()
         except StartFailed as failed:
             ended, why, code = "failed", failed.reason, FAILED
@@ -78,20 +88,6 @@ class Step:
         last = msgspec.structs.replace(self._managed.status, phase=ended, since=time.time(), waiting_for=why)
         await written(self._mine.set_status, last)
         return code
-
-    async def _told(self, stop: asyncio.Event) -> str:
-        """How it is to end, once it is."""
-        seen = time.monotonic()
-        while not stop.is_set():
-            if asked := await asyncio.to_thread(self._mine.stop_asked):
-                return asked
-            # Slurm ends no step of a node that it had given up: there the service's end is seen in the folder alone.
-            if not await asyncio.to_thread(self._folder.is_over):
-                seen = time.monotonic()
-            elif time.monotonic() - seen > OVER_S:
-                return "now"
-            await asyncio.sleep(LOOK_EVERY_S)
-        return self._on_signal
 
     async def _drain(self) -> None:
         """Take nothing more, and wait until the gateway says that it awaits nothing."""
@@ -171,7 +167,7 @@ def _numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",") if part.strip().isdigit()]
 
 
-async def _serve(bundle: Path, job: str, name: str, address: str) -> int:
+async def _serve(bundle: Path, life: str, name: str, address: str) -> int:
     documents, described = read_job(bundle)
     replica = next(one for one in documents.processes.replicas if one.replica == name)
     folder = SharedFolder(bundle)
@@ -183,11 +179,11 @@ async def _serve(bundle: Path, job: str, name: str, address: str) -> int:
         )
     except Rejected as rejected:
         why = "; ".join(finding.message for finding in rejected.found)
-        mine = folder.of(job, name)
+        mine = folder.of(life, name)
         mine.make()
         mine.set_status(ProcessStatus(name, replica.engine, "failed", time.time(), waiting_for=why))
         raise
-    return await Step(bundle, job, spec, address).serve()
+    return await Step(bundle, life, spec, address).serve()
 
 
 if __name__ == "__main__":

@@ -1,64 +1,92 @@
-"""Which of several jobs has the service: what `owner.json`, `claim.json` and the queue say together.
+"""Which of several lives has the service: what `owner.json`, `claim.json` and the queue say together.
 
-The job that has the service is named in `owner.json`. One that waits for its vector store is named in `claim.json`,
-with a greater epoch. What is said of a job that has ended no longer counts.
+Who has the service is named in `owner.json`. Who waits for its vector store is named in `claim.json`, with a greater
+epoch. What is said of a life that has ended no longer counts, nor does what is said with an epoch that is passed.
+
+Slurm queues a job anew where it has given its node up, and the processes there may live on: that life is over then, and
+is told so in its folder, as is any other that has ended without a word. It may still have the store open.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from harmonia_compiler.runtime.actuators.slurm.commands import Queued, SlurmFailed, queue
-from harmonia_compiler.runtime.actuators.slurm.folder import Owner, SharedFolder
+from harmonia_compiler.runtime.actuators.slurm.folder import Heard, Owner, SharedFolder, job_of
 from harmonia_compiler.runtime.actuators.slurm.keeping import written
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Another job has the service, or waits until this one has closed the store."""
+    """Another life has the service, or waits until this one has closed the store."""
 
-    job: str
+    life: str
     waits_for_store: bool
 
 
 class Succession:
-    """As the job with this number sees it. `queued` gives Slurm's jobs of a name; it raises `SlurmFailed`."""
+    """As the life of that name sees it. `queued` gives Slurm's jobs of a name; it raises `SlurmFailed`."""
 
     def __init__(
-        self, folder: SharedFolder, number: str, name: str, queued: Callable[[str], Sequence[Queued]] = queue
+        self, folder: SharedFolder, life: str, name: str, queued: Callable[[str], Sequence[Queued]] = queue
     ) -> None:
-        self._folder, self._number, self._name, self._queued = folder, number, name, queued
+        self._folder, self._life, self._name, self._queued = folder, life, name, queued
+        self._mine = Owner(life, -1)
+        self._before: Owner | None = None
+        self._stores: dict[tuple[str, str], Heard] = {}
 
-    async def other(self) -> Owner | None:
-        """Who is to have the store last, or serves, where that is another and it lives."""
-        found = [one for one in (self._folder.claim(), self._folder.owner()) if one and one.job != self._number]
-        return max([one for one in found if await self.is_alive(one.job)], key=lambda one: one.epoch, default=None)
+    async def enter(self) -> None:
+        """Begin. Raises OSError."""
+        await asyncio.to_thread(self._folder.enter, self._life)
+        await self._end_what_is_over()
 
-    def next_epoch(self, other: Owner | None) -> int:
-        """The epoch of a job that comes after all of these."""
-        known = [one.epoch for one in (self._folder.owner(), other) if one is not None]
-        return max(known, default=-1) + 1
+    async def claim(self) -> None:
+        """Ask for the store, after whoever has asked for it or serves. Raises OSError."""
+        self._before = await self._other()
+        known = [one.epoch for one in (self._folder.owner(), self._before) if one is not None]
+        self._mine = Owner(self._life, max(known, default=-1) + 1)
+        await asyncio.to_thread(self._folder.set_claim, self._mine)
 
-    async def taken_from(self, mine: Owner) -> Taken | None:
-        """Who takes the service from this job, which has it; what one that has ended said of itself is undone."""
+    async def with_store(self, stores: Iterable[str]) -> str:
+        """Who may have the store open yet, be it that Slurm knows nothing of it any more; empty where nobody has."""
+        if self._before is not None and await self.is_alive(self._before.life):
+            return self._before.life
+        await self._end_what_is_over()
+        return next((life for life in self.others() if any(self._is_open(life, name) for name in stores)), "")
+
+    async def take(self) -> None:
+        """Say that this life serves, after whoever is said to; not to a run that has begun since. Raises OSError."""
+        owner = self._folder.owner()
+        if owner is None or owner.epoch >= self._mine.epoch:
+            self._mine = Owner(self._life, max(self._mine.epoch, 0 if owner is None else owner.epoch + 1))
+        if not self._folder.is_over(self._life):
+            await asyncio.to_thread(self._folder.set_owner, self._mine)
+
+    async def taken(self) -> Taken | None:
+        """Who takes the service from this life, which has it; what one that has ended said of itself is undone."""
+        if self._folder.is_over(self._life):
+            # It is not this one's any more, and of another run there is nothing to undo.
+            return None
         owner, claim = self._folder.owner(), self._folder.claim()
-        if owner is not None and owner.job != self._number:
-            if await self.is_alive(owner.job):
-                return Taken(owner.job, waits_for_store=False)
-            # It ended before anybody could rely on it.
-            await written(self._folder.set_owner, mine)
-        if claim is not None and owner is not None and claim.epoch > owner.epoch:
-            if await self.is_alive(claim.job):
-                return Taken(claim.job, waits_for_store=True)
+        if owner is not None and owner.life != self._life:
+            if owner.epoch > self._mine.epoch and await self.is_alive(owner.life):
+                return Taken(owner.life, waits_for_store=False)
+            # It ended before anybody could rely on it, or comes too late.
+            with contextlib.suppress(OSError):
+                await self.take()
+        if claim is not None and claim.life != self._life and claim.epoch >= self._mine.epoch:
+            if await self.is_alive(claim.life):
+                return Taken(claim.life, waits_for_store=True)
             await written(self._folder.clear_claim)
         return None
 
     async def is_dispensable(self) -> bool:
-        """Whether nobody misses this job where it gives up: the service never was up, or another has it."""
+        """Whether nobody misses this life where it gives up: the service never was up, or another has it."""
         if self._folder.owner() is None:
             return True
-        other = await self.other()
-        return other is not None and not self.is_going(other.job)
+        other = await self._other()
+        return other is not None and not self.is_going(other.life)
 
     async def has_successor(self) -> bool:
         """Whether a job is there that goes on when this one ends. Raises `SlurmFailed`.
@@ -66,20 +94,45 @@ class Succession:
         One that is on its way out takes nothing over, and jobs of single replicas bear longer names.
         """
         jobs = await asyncio.to_thread(self._queued, self._name)
-        others = [one for one in jobs if one.name == self._name and one.job != self._number]
-        return any(one.is_pending or not self.is_going(one.job) for one in others)
+        others = [one for one in jobs if one.name == self._name and one.job != job_of(self._life)]
+        return any(one.is_pending or not self.is_going(self._folder.last_life(one.job)) for one in others)
 
-    def is_going(self, job: str) -> bool:
-        """Whether a job has said that it ends, or has ended."""
-        state = self._folder.state(job)
+    def others(self) -> list[str]:
+        """All lives that there have been beside this one."""
+        return [life for life in self._folder.lives() if life != self._life]
+
+    def is_going(self, life: str) -> bool:
+        """Whether a life has said that it ends, or has ended."""
+        state = self._folder.state(life)
         return state is not None and state.status.phase in ("stopping", "down", "failed")
 
-    async def is_alive(self, job: str) -> bool:
-        """Whether a job has not said that it has ended, nor has been ended without a word."""
-        state = self._folder.state(job)
-        if state is not None and state.status.phase in ("down", "failed"):
+    async def is_alive(self, life: str) -> bool:
+        """Whether a life has not said that it has ended, nor has been ended without a word.
+
+        One whose job waits in the queue is over: the next will be another.
+        """
+        state = self._folder.state(life)
+        if (state is not None and state.status.phase in ("down", "failed")) or self._folder.is_said_over(life):
+            return False
+        if life != self._folder.last_life(job_of(life)):
             return False
         try:
-            return job in {queued.job for queued in await asyncio.to_thread(self._queued, self._name)}
+            jobs = await asyncio.to_thread(self._queued, self._name)
         except SlurmFailed:
             return True
+        return any(one.job == job_of(life) and not one.is_pending for one in jobs)
+
+    async def _other(self) -> Owner | None:
+        """Who is to have the store last, or serves, where that is another and it lives."""
+        found = [one for one in (self._folder.claim(), self._folder.owner()) if one and one.life != self._life]
+        return max([one for one in found if await self.is_alive(one.life)], key=lambda one: one.epoch, default=None)
+
+    async def _end_what_is_over(self) -> None:
+        """Tell lives that have ended for Slurm, which ends nothing on a node that it has given up."""
+        for life in self.others():
+            if not self._folder.is_over(life) and not await self.is_alive(life):
+                await written(self._folder.set_over, life)
+
+    def _is_open(self, life: str, name: str) -> bool:
+        heard = self._stores.setdefault((life, name), Heard(self._folder.of(life, name)))
+        return heard.goes_on()
