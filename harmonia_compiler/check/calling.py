@@ -76,9 +76,11 @@ def read_call(values: "Values", call: tree.Call, scope: Scope) -> Value | None:
 def _report_no_ports(values: "Values", call: tree.Call, declared: Declared, made: Made) -> None:
     """Report what a component lacks that is called: a module that would give it ports, or ports of its own."""
     name = call.name.text
-    if made.function is not None and values.components.modules.report_absent(*made.function, made.root.name):
-        return
     help = f"make a component from it that has some: `component NAME(…) -> TYPE = {name}(…)`"
+    if made.function is not None:
+        if values.components.modules.report_absent(*made.function, made.root.name):
+            return
+        help = f"declare the ports: `component {made.root.name}(…) -> … = …`"
     notes = (Note(declared.node.name.span, "declared here without ports"),)
     message = f"`{name}` has no ports, so it cannot be called"
     values.findings.add("E0310", message, call.name.span, help=help, notes=notes)

@@ -162,9 +162,14 @@ def load(context: Context, paths: list[Path]) -> None:
     _refuse_import_cycles(context, imported_from)
     for unit in context.units:
         _declare(context, unit)
+    imported_names = {
+        (unit, (imported.alias or imported.name).text): (target, imported.name.text)
+        for (unit, declaration), target in imported_from.items()
+        for imported in declaration.names
+    }
     for (unit, declaration), target in imported_from.items():
         if target is not unit:
-            _import(context, unit, declaration, target)
+            _import(context, unit, declaration, target, imported_names)
     for unit in context.units:
         for declaration in unit.file.declarations:
             if isinstance(declaration, tree.Import) and imported_from.get((unit, declaration), unit) is unit:
@@ -253,17 +258,26 @@ def _enter(context: Context, unit: Unit, name: tree.Name, declared: Declared | N
     return True
 
 
-def _import(context: Context, unit: Unit, declaration: tree.Import, target: Unit) -> None:
-    """Enter what a file imports; only what the other file declares itself can be imported from it."""
+def _import(
+    context: Context,
+    unit: Unit,
+    declaration: tree.Import,
+    target: Unit,
+    imported_names: Mapping[tuple[Unit, str], tuple[Unit, str]],
+) -> None:
+    """Enter what a file imports; only what the other file declares itself can be imported from it.
+
+    Of all names that files import it is told from where, and what they are called there.
+    """
     own = target.declared
     for imported in declaration.names:
         name = imported.name.text
         local = imported.alias or imported.name
         declared = own.get(name)
         if declared is None and not target.is_unread(name):
-            origin = target.imports.get(name) and target.scope[name]
-            if origin:
-                help = f"import it from the file that declares it, `{origin.unit.source.name}`"
+            origin, there = imported_names.get((target, name), (target, name))
+            if there in origin.declared:
+                help = f"import it from the file that declares it, `{origin.source.name}`"
             else:
                 help = context.suggestion(name, own, f"it declares {listed(own)}" if own else "it declares nothing")
             unit.misasked.add(target)

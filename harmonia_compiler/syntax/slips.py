@@ -99,8 +99,9 @@ def _is_meant_as_name(spot: Spot) -> bool:
 
 
 def _keyword(token: Token, span: Span) -> Diagnostic:
+    message = f"`{token.text}` is a keyword and cannot be a name"
     return Diagnostic(
-        "E0104", f"`{token.text}` is a keyword and cannot be a name", span, f"write `{token.text}_` or another name"
+        "E0104", message, span, f"write `{token.text}_` or another name", about=f"{span.source.name}: {token.text}"
     )
 
 

@@ -91,3 +91,38 @@ def test_a_type_of_another_language_is_told_what_it_is_called_here(written: str,
     path = tmp_path / "a.rag"
     path.write_text(f'component c(q: {written}) -> text = python("m:c")\n')
     assert [item.help for item in check_files([path]).found if item.code == "E0210"] == [help]
+
+
+def test_what_another_file_imports_is_imported_from_where_it_is_declared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("base.rag").write_text('component find(q: text) -> text = python("m:find")\n')
+    asking = 'import find as look from "base.rag"\npipeline asking(q: text) -> text { return look(q) }\n'
+    Path("asking.rag").write_text(asking)
+    other = 'import look, asking from "asking.rag"\npipeline other(q: text) -> text { return asking(look(q)) }\n'
+    Path("other.rag").write_text(other)
+    for paths in (["other.rag"], ["other.rag", "asking.rag"], ["asking.rag", "other.rag"]):
+        (found,) = check_files([*map(Path, paths)]).found
+        assert (found.code, found.help) == ("E0212", "import it from the file that declares it, `base.rag`")
+
+
+def test_a_function_without_annotations_is_told_to_have_its_ports_declared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("m.py").write_text("lam = lambda q: q\n")
+    Path("a.rag").write_text(
+        'component f = python("m:lam")\ncomponent g = f()\npipeline p(q: text) -> text { return f(g(q)) }\n'
+    )
+    found = [item for item in check_files([Path("a.rag")]).found if item.code == "E0310"]
+    assert {item.help for item in found} == {"declare the ports: `component f(…) -> … = …`"}
+
+
+def test_a_keyword_that_is_bound_as_a_name_is_one_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    body = "pipeline p(q: text) -> text {\nto = q\nx = [to]\nreturn to\n}\n"
+    Path("a.rag").write_text(body)
+    Path("b.rag").write_text(body.replace("pipeline p", "pipeline o"))
+    found = check_files([Path("a.rag"), Path("b.rag")]).found
+    assert [(item.code, len(item.notes)) for item in found] == [("E0104", 2)] * 2
