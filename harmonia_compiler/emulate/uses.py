@@ -37,21 +37,21 @@ def engine_uses(
     for engine in sorted({replica.engine for replica in plan.replicas}):
         replicas = [replica for replica in plan.replicas if replica.engine == engine]
         each_rps = [most_rps.get((engine, replica.config.describe()), 0.0) for replica in replicas]
-        there_ms, carried = len(replicas) * whole_ms, sum(each_rps) * whole_ms
+        there_ms, carried_rps = len(replicas) * whole_ms, sum(each_rps)
         names = [replica.id for replica in replicas]
-        if (more := beside.get(engine)) is not None:
+        if whole_ms and (more := beside.get(engine)) is not None:
             # Each is like the last one.
-            there_ms, carried = there_ms + more.there_ms, carried + each_rps[-1] * more.there_ms
+            there_ms, carried_rps = there_ms + more.there_ms, carried_rps + each_rps[-1] * more.there_ms / whole_ms
             names += more.replicas
         worked = [done[name] for name in names if name in done]
-        calls = sum(one.calls for one in worked)
+        calls_rps = sum(one.calls for one in worked) * 1000.0 / whole_ms if whole_ms else 0.0
         found.append(
             EngineUse(
                 engine,
                 len(replicas),
-                calls_rps=calls * 1000.0 / whole_ms if whole_ms else 0.0,
-                most_rps=carried / whole_ms if carried else None,
-                utilisation=calls * 1000.0 / carried if carried else None,
+                calls_rps=calls_rps,
+                most_rps=carried_rps or None,
+                utilisation=calls_rps / carried_rps if carried_rps else None,
                 # What is worked on at either end of the time may count as a whole.
                 working=min(1.0, sum(one.busy_ms for one in worked) / there_ms) if there_ms else 0.0,
             )

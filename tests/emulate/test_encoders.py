@@ -101,9 +101,9 @@ async def test_an_emulated_encoder_counts_what_it_reads(tmp_path: Path) -> None:
     texts = ["a" * 4 * 40, "a" * 4 * 4_000]
     planned = long(tmp_path / "long")
     async with emulated(planned) as (replicas, at), aiohttp.ClientSession() as session:
-        for engine, path, ask, tokens in (
-            ("minilm", EMBEDDINGS, {"input": texts}, 40 + 256),
-            ("best", RERANK, {"query": "q" * 4 * 10, "documents": texts}, 10 + 40 + 512),
+        for engine, path, ask, tokens, calls in (
+            ("minilm", EMBEDDINGS, {"input": texts}, 40 + 256, 2),
+            ("best", RERANK, {"query": "q" * 4 * 10, "documents": texts}, 10 + 40 + 512, 1),
         ):
             async with session.post(f"http://127.0.0.1:{at[engine].port}{path}", json=ask) as answer:
                 assert (await answer.json())["usage"]["total_tokens"] == tokens
@@ -111,7 +111,9 @@ async def test_an_emulated_encoder_counts_what_it_reads(tmp_path: Path) -> None:
             found = serving(planned.service.engines[engine], placed.config, load_cards())
             assert isinstance(found, Passing)
             read_ms = found.passes.ms([Work(encoded_tokens=tokens, encoded_items=len(texts))])
-            assert replicas.tally().replicas[placed.id].busy_ms == pytest.approx(read_ms)
+            done = replicas.tally().replicas[placed.id]
+            assert done.busy_ms == pytest.approx(read_ms)
+            assert done.calls == calls, "a text of a list is a call, as plans count them"
 
 
 @pytest.mark.slow
