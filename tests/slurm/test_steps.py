@@ -28,6 +28,7 @@ from harmonia_compiler.runtime.actuators.slurm.preflight import refused
 from harmonia_compiler.runtime.actuators.slurm.srun import Nodes, front_words, matched, step_environment, step_words
 from harmonia_compiler.runtime.actuators.slurm.step import Step, devices_here
 from harmonia_compiler.runtime.actuators.slurm.steps import KeptStep
+from harmonia_compiler.runtime.actuators.supervision import placing
 from harmonia_compiler.runtime.actuators.supervision.ending import STOPPED
 from harmonia_compiler.runtime.actuators.supervision.rundir import Asked
 from harmonia_compiler.runtime.actuators.supervision.spec import Spec
@@ -434,6 +435,7 @@ async def test_a_launcher_that_outlives_its_step_is_not_started_again_before_it_
     goes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where the daemon of its node is dead: Slurm has given its step up, and starts no other."""
+    monkeypatch.setattr(placing, "delay_s", lambda _: 0.3)
     tries, folder = tmp_path / "tries", ProcessFolder(tmp_path / "step")
     step = KeptStep("one", "e", ["sh", "-c", f"echo x >> {tries}; exit 1"], folder)
     kept = asyncio.create_task(step.keep())
@@ -458,7 +460,7 @@ async def test_a_launcher_that_outlives_its_step_is_not_started_again_before_it_
             before = len(tries.read_text().split())
             for _ in range(20):
                 say("ready")
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.05)
             if len(tries.read_text().split()) == before > 1:
                 break
         assert (step.status.phase, step.status.pid) == ("ready", 7)

@@ -125,6 +125,9 @@ def test_of_two_launchers_of_one_replica_the_second_waits_until_the_first_has_go
         until(lambda: pid() is not None)
         first = pid()
         assert first is not None
+        # Nothing keeps the other from the GPU any more.
+        time.sleep(1.0)
+        assert seen(bundle, 0) == ["begins", "ends"]
         serving, other = sorted(both, key=lambda one: one.pid != psutil.Process(first).ppid())
         for struck in (first, serving.pid):
             os.kill(struck, signal.SIGKILL)

@@ -1,0 +1,93 @@
+"""What a job makes of what it finds in the shared folder while it comes up, without a Slurm."""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from harmonia_compiler.runtime.actuators.actuator import ProcessStatus
+from harmonia_compiler.runtime.actuators.slurm import keeping
+from harmonia_compiler.runtime.actuators.slurm.folder import Owner, SharedFolder
+from harmonia_compiler.runtime.actuators.slurm.head import Head
+from harmonia_compiler.runtime.actuators.slurm.steps import KeptStep
+from harmonia_compiler.runtime.actuators.supervision.ending import STOPPED
+from harmonia_compiler.runtime.actuators.supervision.rundir import Asked
+from harmonia_compiler.runtime.bundle import GATEWAY
+
+from .service import write
+from .test_steps import fake
+
+MINE, OTHER = "7.0", "8.0"
+
+
+@pytest.fixture
+def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Head:
+    """One of two jobs that run. Its steps are as good as started."""
+    bundle = write(tmp_path, [("plain1", (), "", 1.0)])
+    (bundle / "run/logs").mkdir(parents=True)
+    folder = SharedFolder(bundle)
+    name = folder.begin(Asked(), {}).name
+    for life in (MINE, OTHER):
+        folder.enter(life)
+    jobs = "\n".join(f"{life[0]}|RUNNING|None|{name}" for life in (MINE, OTHER))
+    shown = 'case "$*" in *hostnames*) echo plain1;; *) echo NodeAddr=127.0.0.1;; esac'
+    fake(tmp_path, monkeypatch, squeue=f"cat <<'END'\n{jobs}\nEND", scontrol=shown)
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "plain1")
+    monkeypatch.setattr(keeping, "LOOK_EVERY_S", 0.01)
+    found = Head(bundle, MINE, name)
+    gateway = folder.of(MINE, GATEWAY)
+
+    async def started(_: Iterable[KeptStep]) -> bool:
+        gateway.make()
+        gateway.set_status(ProcessStatus(GATEWAY, "", "ready", 1.0, port=8080))
+        return True
+
+    monkeypatch.setattr(found, "_start", started)
+    return found
+
+
+async def test_one_that_is_overtaken_as_it_takes_over_does_not_wait_for_clients_to_find_it(
+    head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = head._folder
+    seen: list[ProcessStatus] = []
+
+    def look() -> bool:
+        assert folder.owner() in (Owner(MINE, 0), Owner(OTHER, 9))
+        folder.set_owner(Owner(OTHER, 9))
+        seen.append(head._state().status.processes[-1])
+        return False
+
+    monkeypatch.setattr(head, "_is_found", look)
+    # As where its launcher says how it stands.
+    monkeypatch.setattr(head._front, "_process", object())
+    async with asyncio.timeout(30):
+        assert await head._come_up()
+    assert (seen[0].phase, seen[0].waiting_for) == ("starting", "its address to be in run/gateway.json")
+    assert folder.owner() == Owner(OTHER, 9)
+
+
+@pytest.mark.parametrize("ends", ["down", "another run", "another life"])
+async def test_one_whose_service_has_ended_or_whose_job_began_anew_ends_and_leaves_nothing(
+    ends: str, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "OVER_S", 0.0)
+    folder = head._folder
+    serving = asyncio.create_task(head.serve())
+    async with asyncio.timeout(30):
+        while folder.owner() is None:
+            await asyncio.sleep(0.01)
+        if ends == "down":
+            folder.clear()
+        elif ends == "another run":
+            folder.begin(Asked(), {})
+        else:
+            # Its launcher sees so as well.
+            folder.of(MINE, GATEWAY).set_status(ProcessStatus(GATEWAY, "", "stopped", 2.0))
+            folder.set_over(MINE)
+        assert await serving == STOPPED
+    state = folder.state(MINE)
+    assert (state is not None and state.status.phase == "down") == (ends == "another life")
+    assert folder.path.exists() == (ends != "down")
+    assert folder.lives() == ([MINE, OTHER] if ends == "another life" else [])
