@@ -187,6 +187,22 @@ def test_a_job_that_is_queued_anew_ends_its_earlier_life_and_comes_after_it(jobs
     assert jobs.folder.owner() == Owner(AGAIN, 1)
 
 
+def test_what_begins_late_leaves_the_later_life_of_its_job_alone(jobs: Jobs) -> None:
+    jobs.folder.enter(AGAIN)
+    asyncio.run(jobs.seen_by(MINE).enter())
+    assert jobs.folder.is_over(MINE)
+    assert not jobs.folder.is_over(AGAIN)
+
+
+def test_a_replica_on_top_whose_job_is_queued_anew_ends_its_earlier_life(jobs: Jobs) -> None:
+    for life in ("more-9.0", "more-9.2", "more-9.10", "more-90.0"):
+        jobs.folder.enter(life)
+    assert [jobs.folder.is_over(f"more-9.{at}") for at in (0, 2, 10)] == [True, True, False]
+    assert not jobs.folder.is_over("more-90.0")
+    assert jobs.folder.last_life("more-9") == "more-9.10"
+    assert jobs.folder.lives() == [MINE]
+
+
 def test_a_successor_takes_over_from_a_job_that_waits_in_the_queue_anew(jobs: Jobs) -> None:
     jobs.serve()
     jobs.queue = [jobs.queued(MINE, "PENDING")]

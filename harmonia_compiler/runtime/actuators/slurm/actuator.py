@@ -291,7 +291,7 @@ def _waiting(name: str, job: Queued) -> ProcessStatus:
 def _on_top(job: Queued, run: Run, folder: SharedFolder) -> ProcessStatus:
     """A replica that came on top, in a job of its own."""
     name = job.name.removeprefix(f"{run.name}.")
-    said = None if job.is_pending else folder.of(folder.last_life(job.job, MORE), name).status()
+    said = None if job.is_pending else folder.of(folder.last_life(f"{MORE}{job.job}"), name).status()
     return _waiting(name, job) if said is None else said
 
 

@@ -69,7 +69,7 @@ def life_here(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def job_of(life: str) -> str:
-    """The number of a life's job."""
+    """The number of a life's job, with what stands before it."""
     return life.partition(".")[0]
 
 
@@ -102,8 +102,13 @@ class SharedFolder:
         return self._read("run.json", Run)
 
     def enter(self, life: str) -> None:
-        """Make the folder of a life that begins. Raises OSError."""
+        """Make the folder of a life that begins; of its job no other goes on, nor itself where it comes late.
+
+        Raises OSError.
+        """
         (self.path / life).mkdir(mode=0o700, exist_ok=True)
+        for earlier in self.lives(job_of(life))[:-1]:
+            self.set_over(earlier)
 
     def set_over(self, life: str) -> None:
         """Say to all processes of a life that it is over. Raises OSError."""
@@ -172,18 +177,18 @@ class SharedFolder:
         """Say how it stands. Raises OSError."""
         self._write(f"{life}/state.json", state)
 
-    def lives(self, job: str = "", prefix: str = "") -> list[str]:
-        """Those that there have been, be it of one job alone, in their order; `prefix` stands before the number."""
-        found: dict[tuple[int, ...], str] = {}
-        for path in self.path.glob(f"{prefix}{job or '*'}.*"):
-            parts = path.name.removeprefix(prefix).split(".")
-            if len(parts) == 2 and all(part.isdecimal() for part in parts):
-                found[tuple(map(int, parts))] = path.name
+    def lives(self, job: str = "") -> list[str]:
+        """Those that there have been of a job, in their order; without one, of all that have the whole service."""
+        found: dict[tuple[int, int], str] = {}
+        for path in self.path.glob(f"{job or '*'}.*"):
+            number, _, restarts = path.name.rpartition(".")
+            if restarts.isdecimal() and (number == job or (not job and number.isdecimal())):
+                found[int(number.removeprefix(MORE)), int(restarts)] = path.name
         return [found[key] for key in sorted(found)]
 
-    def last_life(self, job: str, prefix: str = "") -> str:
+    def last_life(self, job: str) -> str:
         """The last one of a job; of one that has not begun, its first."""
-        return next(reversed(self.lives(job, prefix)), f"{prefix}{job}.0")
+        return next(reversed(self.lives(job)), f"{job}.0")
 
     def endpoints(self, life: str) -> dict[Path, int]:
         """Where replicas of a life, and those that came on top, say that they are ready; and when they last said so."""
