@@ -1,7 +1,5 @@
 """Units: a registry, and amounts in the one unit that later stages use for each quantity."""
 
-import re
-
 import msgspec
 
 from harmonia_compiler.diagnostics.diagnostic import Findings
@@ -51,9 +49,6 @@ def amount(given: tree.Amount, wanted: Quantity, what: str, findings: Findings) 
         findings.add(
             "E0504", f"{what} takes {wanted.noun}, with its unit", given.span, help=f"write `{_with(given, wanted)}`"
         )
-    elif re.fullmatch(r"_[0-9_]+", unit):
-        help = f"write `{given.raw}{unit.replace('_', '')}`"
-        findings.add("E0503", "a number is written without `_`", given.unit.span, help=help)
     elif unit not in UNITS:
         findings.add("E0503", f"unknown unit `{unit}`", given.unit.span, help=_known(given.value, unit, wanted))
     else:

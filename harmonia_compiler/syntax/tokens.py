@@ -6,7 +6,7 @@ What the grammar leaves to this module:
   begins with a sign or with a word that continues a statement;
 - a keyword that names an argument, or stands after `.`, is a name; a name after a number is a unit;
 - a bracket that is never closed is closed where the text proves it, as `brackets` says;
-- a number with a comma in it is told so, and is the number that is meant.
+- a number with a comma or `_` in it is told so, and is the number that is meant.
 """
 
 import re
@@ -40,6 +40,8 @@ _HEADERS = frozenset({"IF", "ELIF", "ELSE", "REPEAT", "PIPELINE"})
 _BEFORE_AN_AMOUNT = frozenset({"TILDE", "WITHIN"})
 #: A number with commas: between groups of three digits, or else for the point.
 _WITH_COMMAS = re.compile(r"(?P<grouped>-?[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]+)?(?!,?[0-9]))|-?[0-9]+,[0-9]+")
+#: What goes on behind a number that is written in groups.
+_IN_GROUPS = re.compile(r"(?:_[0-9]+)+")
 #: A statement may begin after these, and after nothing.
 _BEFORE_A_STATEMENT = frozenset({"_NL", "LBRACE", "RBRACE"})
 
@@ -87,7 +89,10 @@ class _Reader(msgspec.Struct):
             elif kind in KEYWORDS:
                 self.put_keyword(token, kind_at(tokens, at + 1))
             elif kind == "NAME" and out.before == "NUMBER" and self.is_beside(token):
-                out.tokens.append(renamed("UNIT", token))
+                if _IN_GROUPS.fullmatch(token.text):
+                    out.tokens[-1] = self.with_underscores(token)
+                else:
+                    out.tokens.append(renamed("UNIT", token))
             elif kind == "COMMA" and out.before == "NUMBER" and (number := self.with_commas()) is not None:
                 out.tokens[-1], skip_to = number, number.end
             else:
@@ -119,6 +124,13 @@ class _Reader(msgspec.Struct):
         meant = found[0].replace(",", "" if found["grouped"] else ".")
         self.lexer.report("E0105", "unexpected `,` in a number", number.end, number.end + 1, f"write `{meant}`")
         return msgspec.structs.replace(number, text=meant, end=found.end())
+
+    def with_underscores(self, token: Token) -> Token:
+        """The number that the last token begins and this one goes on with."""
+        number = self.out.tokens[-1]
+        meant = number.text + token.text.replace("_", "")
+        self.lexer.report("E0105", "unexpected `_` in a number", *token.place, f"write `{meant}`")
+        return msgspec.structs.replace(number, text=meant, end=token.end)
 
     def is_beside(self, token: Token) -> bool:
         """Whether nothing but space stands between this token and the one before, on one line."""

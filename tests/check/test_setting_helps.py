@@ -109,6 +109,6 @@ def test_a_port_with_capital_letters_is_told_its_name(
 @pytest.mark.parametrize(("given", "written"), [("1_000", "1000"), ("1_000_000", "1000000")])
 def test_a_number_in_groups_is_told_to_be_written_as_one(given: str, written: str, tmp_path: Path) -> None:
     path = tmp_path / "a.rag"
-    path.write_text(f'component c(q: text) -> text = llm("m", prompt: "{{q}}", max_tokens: {given})\n')
+    path.write_text(f'component c(q: text) -> text = llm("m", prompt: "{{q}}", timeout: {given} ms)\n')
     found = next(item for item in check_files([path]).found if item.is_error)
-    assert (found.code, found.help) == ("E0503", f"write `{written}`")
+    assert (found.code, found.help) == ("E0105", f"write `{written}`")
