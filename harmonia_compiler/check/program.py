@@ -277,7 +277,8 @@ def _import(
         if declared is None and not target.is_unread(name):
             origin, there = imported_names.get((target, name), (target, name))
             if there in origin.declared:
-                help = f"import it from the file that declares it, `{origin.source.name}`"
+                what = "it" if there == name else f"`{there}`"
+                help = f"import {what} from the file that declares it, `{origin.source.name}`"
             else:
                 help = context.suggestion(name, own, f"it declares {listed(own)}" if own else "it declares nothing")
             unit.misasked.add(target)

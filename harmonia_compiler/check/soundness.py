@@ -53,8 +53,9 @@ def check_prompts(made: Made, node: tree.Component, context: Context) -> None:
                 code, message = "W0205", f"`{{{word}}}` stays as it is written: names are lower-case"
             inserted.add(name)
             context.findings.add(code, message, span, help=f"did you mean `{{{name}}}`?")
-    prompts = {setting.name for setting in made.kind.settings if setting.type == "prompt"}
-    if any(name in made.places and name not in made.prompts for name in prompts):
+    # What was refused as the name of a model may be the prompt.
+    prompts = {setting.name for setting in made.kind.settings if setting.type == "prompt" or setting.slip_in}
+    if any(name in made.places and name not in made.prompts and name not in made.given for name in prompts):
         return
     turns = [port for port in made.ports if port.name not in inserted and port.type == ListOf(Message())]
     left = [port for port in made.ports if port.name not in inserted and port not in turns] + turns[1:]

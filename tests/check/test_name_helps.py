@@ -104,7 +104,7 @@ def test_what_another_file_imports_is_imported_from_where_it_is_declared(
     Path("other.rag").write_text(other)
     for paths in (["other.rag"], ["other.rag", "asking.rag"], ["asking.rag", "other.rag"]):
         (found,) = check_files([*map(Path, paths)]).found
-        assert (found.code, found.help) == ("E0212", "import it from the file that declares it, `base.rag`")
+        assert (found.code, found.help) == ("E0212", "import `find` from the file that declares it, `base.rag`")
 
 
 def test_a_function_without_annotations_is_told_to_have_its_ports_declared(
