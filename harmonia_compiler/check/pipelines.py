@@ -186,6 +186,9 @@ class _Pipeline:
         if self.nodes.has_effects:
             self.values.impure.add(self.declared)
         position = settle(self.nodes, answer, -1, result)
+        usual = next((port.default for port in ports if port.name == self.class_port), msgspec.UNSET)
+        # A request that says none is of the first.
+        classes = tuple(sorted(self.declared.unit.classes, key=lambda each: each.name != usual))
         return Flow(
             self.declared.id,
             ports,
@@ -197,7 +200,7 @@ class _Pipeline:
             clauses.load,
             self.node.name.span,
             self.nodes.blocks,
-            self.declared.unit.classes,
+            classes,
             self.class_port,
         )
 
