@@ -187,8 +187,10 @@ class _Pipeline:
             self.values.impure.add(self.declared)
         position = settle(self.nodes, answer, -1, result)
         usual = next((port.default for port in ports if port.name == self.class_port), msgspec.UNSET)
-        # A request that says none is of the first.
-        classes = tuple(sorted(self.declared.unit.classes, key=lambda each: each.name != usual))
+        classes = self.declared.unit.classes
+        if usual is not msgspec.UNSET:
+            # A request that says none is of the first.
+            classes = tuple(sorted(classes, key=lambda each: each.name != usual))
         return Flow(
             self.declared.id,
             ports,
