@@ -16,7 +16,7 @@ from harmonia_compiler.emulate.simulate.run import simulate
 from harmonia_compiler.plan.problem import Aim
 from harmonia_compiler.policy.parts import Parts
 
-#: How many requests come at least where nobody says for how long: enough to say how sure a p95 is.
+#: How many requests come in the mean where nobody says for how long: enough to say how sure a p95 is.
 REQUESTS = 400
 
 
@@ -53,7 +53,7 @@ def command(
 
     FILE is a `.rag` file, whose pipelines are planned for the machines of --inventory: nothing of them need be there.
     Requests come in at the declared loads, at --rate, or as a --trace recorded them. Without --for they do for a
-    minute, and where they come seldom until there are 400, for a day at most.
+    minute, and where they come seldom for as long as 400 take to come in the mean, for a day at most.
     """
     tried = trial(files, settings, inventory, objective, saved, asked, warmup_ms, form=form, requests=REQUESTS)
     coming = tried.coming

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,9 +22,11 @@ from harmonia_compiler.emulate.scenario import Scenario, scenario
 from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.passes.registry import optimise
+from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.plan.planner import digests, usual_takes
 from harmonia_compiler.plan.problem import Aim
 from harmonia_compiler.plan.running import stale
+from harmonia_compiler.plan.verify import without_room
 from harmonia_compiler.report.measures import Window
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -65,9 +68,13 @@ def trial(
     known_classes(
         asked, {one.name for flow in application.flows for one in flow.classes}, "no pipeline has such a class"
     )
-    tried = scenario(application, load_inventory(inventory), plan, asked.seed)
+    # A rate for a plan that is read is one of those that it was made for, in the same parts: so it was simulated.
+    loads = None if saved is None or asked.rate is None else {one.name: one.load_rps for one in plan.pipelines}
+    tried = scenario(application, load_inventory(inventory), plan, asked.seed, loads)
     coming, window = counted(workload(for_enough(at_rate(asked, tried.load_rps), requests)), warmup_ms)
-    return Trial(tried, Workload(coming.arrivals, coming.end_ms, {"plan": said, **coming.said}), window)
+    those = "plan's" if loads is not None else "declared"
+    parts = {"pipelines": f"by the {those} loads"} if len(plan.pipelines) > 1 else {}
+    return Trial(tried, Workload(coming.arrivals, coming.end_ms, {"plan": said, **coming.said, **parts}), window)
 
 
 def plan_to_try(
@@ -98,18 +105,25 @@ def plan_to_try(
 
 
 def _read(path: Path, checked: Application, inventory: Path) -> tuple[Application, Plan]:
+    if path.is_dir():
+        step = f"a bundle keeps its plan in `{path / 'plan.json'}`"
+        raise Rejected([Diagnostic("E0730", f"the plan `{path}` cannot be read: it is a folder", help=step)])
     plan, hosts = read_plan(path), load_inventory(inventory)
     found = stale(plan, digests(checked.sources), hosts)
     for line in stale_remarks(str(path), found):
         click.echo(line, err=True)
     application = _as_planned(checked, plan, inventory)
-    wrong = [
-        *_strangers(plan, application),
-        *(f"it has replicas on `{host}`, which is none there" for host in found.hosts),
-    ]
-    if wrong:
+    wrong = next(
+        chain(
+            _strangers(plan, application),
+            (f"it has replicas on `{host}`, which is none there" for host in found.hosts),
+            without_room(plan, hosts.hosts),
+        ),
+        None,
+    )
+    if wrong is not None:
         step = "give it with the files, the inventory and the settings that it was made of, or plan again"
-        raise Rejected([Diagnostic("E1344", f"the plan `{path}` cannot be tried: {wrong[0]}", help=step)])
+        raise Rejected([Diagnostic("E1344", f"the plan `{path}` cannot be tried: {wrong}", help=step)])
     return application, plan
 
 
@@ -141,6 +155,10 @@ def _strangers(plan: Plan, application: Application) -> Iterator[str]:
     for name in sorted({name for share in plan.pipelines for name in share.visits} | plan.components.keys()):
         if name not in plan.components or plan.components[name] != application.components.get(name):
             yield f"the component `{name}` is not as the files have it"
-    for name, engine in plan.engines.items():
-        if engine != application.engines.get(name):
+    running = {replica.engine for replica in plan.replicas}
+    for name in sorted({component.engine for component in plan.components.values()} | plan.engines.keys()):
+        engine = application.engines.get(name)
+        if engine is None or plan.engines.get(name) != engine:
             yield f"the engine `{name}` is not as the files have it"
+        elif name not in running and not kinds()[engine.kind].external:
+            yield f"it has no replica of the engine `{name}`"

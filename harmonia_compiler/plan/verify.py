@@ -8,7 +8,7 @@ What a plan takes over as it is, the problem does not know: settings, prompts an
 sources, and what to know of those. Nor can the distance to the best be worked out without a solver.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.inventory import Host
@@ -25,10 +25,16 @@ def faults(plan: Plan, problem: Problem) -> list[str]:
     found = [*_header(plan, problem), *_components(plan, problem), *_kinds(plan, problem)]
     found += [*_engines(plan, problem), *_replicas(plan, problem)]
     if not found:
-        found = [*_hosts(plan, problem), *_devices(plan, problem), *_memory(plan)]
+        found = [*without_room(plan, problem.hosts), *_memory(plan)]
     if not found:
         found = [*miscounted(plan, problem), *memory_miscounted(plan)]
     return found
+
+
+def without_room(plan: Plan, hosts: Sequence[Host]) -> Iterator[str]:
+    """What replicas take and their hosts do not have, each of which must be one of these."""
+    yield from _hosts(plan, hosts)
+    yield from _devices(plan, hosts)
 
 
 def _header(plan: Plan, problem: Problem) -> Iterator[str]:
@@ -141,11 +147,11 @@ def _configuration(replica: Replica, need: Need) -> Iterator[str]:
         yield f"{replica.id} has {len(replica.devices)} devices for {config.describe()}"
 
 
-def _hosts(plan: Plan, problem: Problem) -> Iterator[str]:
-    on: dict[str, list[Replica]] = {host.name: [] for host in problem.hosts}
+def _hosts(plan: Plan, hosts: Sequence[Host]) -> Iterator[str]:
+    on: dict[str, list[Replica]] = {host.name: [] for host in hosts}
     for replica in plan.replicas:
         on[replica.host].append(replica)
-    for host in problem.hosts:
+    for host in hosts:
         here, has = on[host.name], room(host)
         if (cores := sum(replica.cores for replica in here)) > has["cores"] * (1 + ROUNDING):
             yield f"{host.name} has {has['cores']:g} cores and is asked for {cores:g}"
@@ -153,13 +159,13 @@ def _hosts(plan: Plan, problem: Problem) -> Iterator[str]:
             yield f"{host.name} has {has['memory_gib']:g} GiB of memory and is asked for {memory:g}"
 
 
-def _devices(plan: Plan, problem: Problem) -> Iterator[str]:
-    hosts = {host.name: host for host in problem.hosts}
+def _devices(plan: Plan, hosts: Sequence[Host]) -> Iterator[str]:
+    by_name = {host.name: host for host in hosts}
     parts: dict[tuple[str, int], float] = {}
     memory: dict[tuple[str, int], float] = {}
     for replica in plan.replicas:
         config = replica.config
-        yield from _owns(replica, hosts[replica.host])
+        yield from _owns(replica, by_name[replica.host])
         for device in replica.devices:
             at = (replica.host, device)
             parts[at] = parts.get(at, 0.0) + min(config.gpus, 1.0)

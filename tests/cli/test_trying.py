@@ -1,6 +1,7 @@
 """The plan that is tried: one that is made here, or one that was saved, which must fit files and inventory."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,53 @@ def test_a_plan_is_tried_on_another_load_and_is_said_to_be_older(
     assert "arrivals Poisson, 2/s" in " ".join(printed.out.split())
 
 
+BOTH = """
+component small = llm("meta-llama/Llama-3.2-3B-Instruct")
+component large = llm("meta-llama/Llama-3.1-8B-Instruct", max_model_len: 4096)
+component brief(question: text) -> text ~ 100 tokens = small("Answer: {question}", max_tokens: 300)
+component long(question: text) -> text ~ 200 tokens = large("Answer: {question}", max_tokens: 400)
+class urgent(deadline: 30 s, weight: 4)
+class patient(deadline: 60 s)
+
+pipeline one(question: text ~ 30 tokens, who: class) -> text {
+    slo p95 latency <= 20 s
+    load urgent 2 rps, patient 2 rps
+    return stream brief(question)
+}
+pipeline two(question: text ~ 30 tokens) -> text {
+    slo p95 latency <= 20 s
+    load 1 rps peak 12 rps
+    return stream long(question)
+}
+"""
+
+
+def test_what_a_simulation_has_confirmed_is_kept_at_the_rate_that_it_names(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In parts that are those of the plan, peaks included; without a rate, at the declared loads."""
+    (tmp_path / "ask.rag").write_text(BOTH)
+    path = tmp_path / "plan.json"
+    assert run(["plan", *files, "--objective", "cost", "--simulate", "--out", str(path)]) == 0
+    said = capsys.readouterr().err
+    assert "no promise is missed" in said
+    rate = re.findall(r"with --plan, and --rate ([\d.]+)$", said, re.MULTILINE)[-1]
+
+    def came(*more: str) -> tuple[str, float]:
+        report = simulated(capsys, files, "--plan", str(path), "--for", "100s", *more)
+        groups = {(one["pipeline"], one["request_class"]): one["figures"] for one in report["groups"]}
+        assert {at for at, of in groups.items() if not all(one["met"] for one in of["kept"])} == set()
+        assert ("one", "urgent") in groups
+        return report["settings"]["pipelines"], groups["two", None]["requests"] / groups["one", None]["requests"]
+
+    said, parts = came("--rate", rate)
+    assert said == "by the plan's loads"
+    assert parts == pytest.approx(3.0, rel=0.15)
+    said, parts = came()
+    assert said == "by the declared loads"
+    assert parts == pytest.approx(0.25, rel=0.25)
+
+
 def _other_prompt(folder: Path, _: dict[str, Any]) -> None:
     (folder / "ask.rag").write_text(SOURCE.replace("Answer: ", "Say: "))
 
@@ -127,6 +175,31 @@ def _another_pipeline(folder: Path, _: dict[str, Any]) -> None:
 
 def _other_host(folder: Path, _: dict[str, Any]) -> None:
     (folder / "two.toml").write_text(INVENTORY.replace("HOST", "other"))
+
+
+def _fewer_devices(folder: Path, plan: dict[str, Any]) -> None:
+    plan["replicas"][0]["devices"] = [1]
+    (folder / "two.toml").write_text(INVENTORY.replace("HOST", "one").replace(", count = 2", ""))
+
+
+def _other_devices(folder: Path, _: dict[str, Any]) -> None:
+    (folder / "two.toml").write_text(INVENTORY.replace("HOST", "one").replace("l40s", "l4"))
+
+
+def _less_memory(folder: Path, _: dict[str, Any]) -> None:
+    (folder / "two.toml").write_text(INVENTORY.replace("HOST", "one").replace("= 64", "= 0.5"))
+
+
+def _more_cores(_: Path, plan: dict[str, Any]) -> None:
+    plan["replicas"][0]["cores"] = 17.0
+
+
+def _no_replica(_: Path, plan: dict[str, Any]) -> None:
+    plan["replicas"] = []
+
+
+def _no_engine(_: Path, plan: dict[str, Any]) -> None:
+    plan |= {"engines": {}, "replicas": []}
 
 
 def _nothing_predicted(_: Path, plan: dict[str, Any]) -> None:
@@ -144,6 +217,12 @@ def _strange_visits(_: Path, plan: dict[str, Any]) -> None:
         (_other_model, "the engine `model` is not as the files have it"),
         (_another_pipeline, "it is for `ask`, and the files have `tell`"),
         (_other_host, "it has replicas on `one`, which is none there"),
+        (_fewer_devices, "model-0 has device 1 of one, which is no l40s"),
+        (_other_devices, "model-0 has device 0 of one, which is no l40s"),
+        (_less_memory, "one has 0.5 GiB of memory and is asked for "),
+        (_more_cores, "one has 16 cores and is asked for 17"),
+        (_no_replica, "it has no replica of the engine `model`"),
+        (_no_engine, "the engine `model` is not as the files have it"),
         (_nothing_predicted, "it is for `ask`"),
         (_strange_visits, "the component `other` is not as the files have it"),
     ],
@@ -170,3 +249,13 @@ def test_a_plan_that_is_none_is_a_finding(files: list[str], tmp_path: Path, caps
     (tmp_path / "plan.json").write_text("{}")
     assert run(["rehearse", *files, "--plan", str(tmp_path / "plan.json")]) == 1
     assert "error[E0730]" in capsys.readouterr().err
+
+
+def test_who_names_a_bundle_is_told_where_its_plan_is(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bundle").mkdir()
+    assert run(["simulate", *files, "--plan", str(tmp_path / "bundle")]) == 1
+    said = capsys.readouterr().err
+    assert "error[E0730]" in said
+    assert f"a bundle keeps its plan in `{tmp_path / 'bundle' / 'plan.json'}`" in said
