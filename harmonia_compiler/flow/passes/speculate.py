@@ -10,6 +10,7 @@ what a branch around it has settled is known then. In a block, nothing is begun 
 there: behind it may be calls that nobody has asked for yet.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -46,11 +47,20 @@ _LONG = 1e9
 class _Demand:
     """What nodes of a body wait for before they are demanded: conditions, as bits, and blocks.
 
-    `surely` is what each waits for on every way from a result, None where there is none, `maybe` on any.
+    `surely` is what each waits for on every way from a result, None where there is none; `maybe` on any, nothing where
+    one way waits for nothing.
     """
 
     surely: list[int | None]
     maybe: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """In ms how long each node of a body takes, and how long after its condition a branch is there at the latest."""
+
+    took: list[float]
+    arms: dict[int, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +81,11 @@ def speculate(flow: Flow, context: Context) -> Flow:
     bodies: list[Body] = []
     for index, (body, at_hand) in enumerate(zip(flow.bodies, _at_hand(flow), strict=True)):
         guesses: dict[int, list[int]] = {}
+        times = [_times(body, usual, unknown) for unknown in (0.0, _LONG)]
         # What one branch begins early another one may know then, and has nothing left to wait for.
         for _ in range(2):
             demand = _demand(body, guesses, is_loop=index in loops)
-            guesses = {at: _worth_it(body, at_hand, at, demand, usual, context) for at in _selects(body)}
+            guesses = {at: _worth_it(body, at_hand, at, demand, times, context) for at in _selects(body)}
         nodes = [
             replace(node, operation=replace(node.operation, early=tuple(guesses[at])))
             if isinstance(node.operation, Select)
@@ -118,8 +129,12 @@ def _demand(body: Body, guesses: Mapping[int, Iterable[int]], *, is_loop: bool) 
 
     def demand(needed: int, surely_before: int, maybe_before: int) -> None:
         already = surely[needed]
-        surely[needed] = surely_before if already is None else already & surely_before
-        maybe[needed] |= maybe_before
+        if already is None:
+            surely[needed], maybe[needed] = surely_before, maybe_before
+            return
+        surely[needed] = already & surely_before
+        # Of several ways one alone may be taken, but a way that waits for nothing is taken in any case.
+        maybe[needed] = maybe[needed] | maybe_before if maybe[needed] and maybe_before else 0
 
     for number, result in enumerate(body.results):
         delay = _ROUND if number and is_loop else 0
@@ -150,7 +165,7 @@ def _worth_it(
     at_hand: frozenset[int],
     position: int,
     demand: _Demand,
-    usual: Mapping[str, float],
+    times: Sequence[_Times],
     context: Context,
 ) -> list[int]:
     """The last calls of the chains that are worth beginning early for a branch, in their order."""
@@ -162,23 +177,24 @@ def _worth_it(
     reached = at_hand | needed_always(body, bits(before // _FIRST))
     anyway = reached | needed_always(body, [select.condition, body.results[0]])
     share = EVEN if node.share is None else node.share
-    arms = ((select.then, share), (select.otherwise, 1.0 - share))
-    needed = [(at, taken * part) for arm, taken in arms for at, part in _needed(body, arm).items() if at not in anyway]
+    needed = Counter[int]()
+    for arm, taken in ((select.then, share), (select.otherwise, 1.0 - share)):
+        needed.update({at: taken * part for at, part in _needed(body, arm).items() if at not in anyway})
     # No chain saves more than the time of its calls.
-    chains = [(at, likely, _chain(body, at, anyway, context)) for at, likely in needed if likely >= 0.5]
+    chains = [(at, likely, _chain(body, at, anyway, context)) for at, likely in needed.items() if likely >= 0.5]
 
     def is_left(at: int) -> bool:
         """Whether nobody asks for a value before the branch is reached: what may delay that delays it as well."""
         return not demand.maybe[position] & ~(demand.surely[at] or 0)
 
     of = [select.condition, *(at for at, _, chain in chains if chain is not None)]
-    courses = [_course(body, of, reached, is_left, usual, unknown) for unknown in (0.0, _LONG)]
+    courses = [_course(body, of, reached, is_left, each) for each in times]
     if courses[0].condition <= 0.0:
         return []
     found: set[int] = set()
     for at, likely, chain in chains:
         if chain is not None:
-            work = sum(_usual(body.nodes[call].operation, usual) for call in chain)
+            work = sum(times[0].took[call] for call in chain)
             saved = likely * min(_saved(body, at, chain, course) for course in courses)
             if saved > 0.0 and saved >= (1.0 - likely) * work:
                 found.add(at)
@@ -187,39 +203,47 @@ def _worth_it(
 
 
 def _course(
-    body: Body,
-    of: Sequence[int],
-    reached: frozenset[int],
-    is_left: Callable[[int], bool],
-    usual: Mapping[str, float],
-    unknown: float,
+    body: Body, of: Sequence[int], reached: frozenset[int], is_left: Callable[[int], bool], times: _Times
 ) -> _Course:
     """How a condition, the first of these, and calls take their course once the values that are `reached` are there.
 
-    What comes of blocks takes a time that is unknown. Of the condition, what others may have begun before is done.
+    Of the condition, what others may have begun before is done.
     """
+    known: dict[int, float] = {}
+    for at in sorted(needed_always(body, of[:1])):
+        begins = max((known[one] for one in reads_always(body.nodes[at].operation)), default=0.0)
+        known[at] = begins + (times.took[at] if is_left(at) else 0.0)
+    return _Course(_ready(body, of, reached, times), known[of[0]])
 
-    def took(at: int) -> float:
-        operation = body.nodes[at].operation
+
+def _times(body: Body, usual: Mapping[str, float], unknown: float) -> _Times:
+    """How long what a body has takes where what comes of blocks takes a time that is unknown."""
+    times = _Times([], {})
+    for at, node in enumerate(body.nodes):
+        operation = node.operation
         is_unknown = isinstance(operation, Argument | Attempt | Each | Output | Repeat)
-        return unknown if is_unknown else _usual(operation, usual)
+        times.took.append(unknown if is_unknown else _usual(operation, usual))
+        if isinstance(operation, Select):
+            arms = (operation.then, operation.otherwise)
+            ready = _ready(body, arms, needed_always(body, [operation.condition]), times)
+            times.arms[at] = max(ready[arm] for arm in arms)
+    return times
 
+
+def _ready(body: Body, of: Iterable[int], reached: frozenset[int], times: _Times) -> dict[int, float]:
+    """When these values, and what they wait for, are there at the latest, in ms from when what is `reached` is."""
     ready: dict[int, float] = {}
     for at in sorted(_closure(body, of, reached)):
         operation = body.nodes[at].operation
         if at in reached:
             ready[at] = 0.0
-            continue
-        begins = max((ready[one] for one in inputs(operation)), default=0.0)
-        if isinstance(operation, Select):
-            # Nobody may have asked for the arm before.
-            begins += ready[operation.condition]
-        ready[at] = begins + took(at)
-    known: dict[int, float] = {}
-    for at in sorted(needed_always(body, of[:1])):
-        begins = max((known[one] for one in reads_always(body.nodes[at].operation)), default=0.0)
-        known[at] = begins + (took(at) if is_left(at) else 0.0)
-    return _Course(ready, known[of[0]])
+        elif isinstance(operation, Select):
+            # Nobody may have asked for an arm before the condition is known.
+            arms = max(ready[operation.then], ready[operation.otherwise])
+            ready[at] = ready[operation.condition] + min(arms, times.arms[at])
+        else:
+            ready[at] = max((ready[one] for one in inputs(operation)), default=0.0) + times.took[at]
+    return ready
 
 
 def _saved(body: Body, at: int, chain: Collection[int], course: _Course) -> float:
