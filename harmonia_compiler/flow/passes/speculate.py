@@ -22,7 +22,6 @@ from harmonia_compiler.contract.program import (
     Call,
     Constant,
     Each,
-    Operation,
     Output,
     Parameter,
     Repeat,
@@ -39,7 +38,7 @@ from harmonia_compiler.flow.passes.likeness import is_pure
 #: Of what delays the demand of a node: that a block asks for it, at some time or never, and that a loop is to know
 #: whether its round is the last, but for one that is in any case. The other bits are conditions.
 _SOME_TIME, _ROUND, _FIRST = 1, 2, 4
-#: Longer than any chain of calls, in ms: what comes of blocks may be there at once, or take as long.
+#: Longer than any chain of calls, in ms.
 _LONG = 1e9
 
 
@@ -57,15 +56,19 @@ class _Demand:
 
 @dataclass(frozen=True, slots=True)
 class _Times:
-    """In ms how long each node of a body takes, and how long after its condition a branch is there at the latest."""
+    """In ms how long each node of a body takes, and how long after its condition a branch is there at the latest.
 
-    took: list[float]
+    What comes of blocks may be there at once, or take as long.
+    """
+
+    least: list[float]
+    most: list[float]
     arms: dict[int, float]
 
 
 @dataclass(frozen=True, slots=True)
 class _Course:
-    """In ms from when a branch is reached: when each value is there at the latest, the condition at the earliest."""
+    """In ms from when a branch is reached: how soon the condition may be known, how late the values are there then."""
 
     ready: Mapping[int, float]
     condition: float
@@ -81,7 +84,7 @@ def speculate(flow: Flow, context: Context) -> Flow:
     bodies: list[Body] = []
     for index, (body, at_hand) in enumerate(zip(flow.bodies, _at_hand(flow), strict=True)):
         guesses: dict[int, list[int]] = {}
-        times = [_times(body, usual, unknown) for unknown in (0.0, _LONG)]
+        times = _times(body, usual)
         # What one branch begins early another one may know then, and has nothing left to wait for.
         for _ in range(2):
             demand = _demand(body, guesses, is_loop=index in loops)
@@ -165,7 +168,7 @@ def _worth_it(
     at_hand: frozenset[int],
     position: int,
     demand: _Demand,
-    times: Sequence[_Times],
+    times: _Times,
     context: Context,
 ) -> list[int]:
     """The last calls of the chains that are worth beginning early for a branch, in their order."""
@@ -188,14 +191,14 @@ def _worth_it(
         return not demand.maybe[position] & ~(demand.surely[at] or 0)
 
     of = [select.condition, *(at for at, _, chain in chains if chain is not None)]
-    courses = [_course(body, of, reached, is_left, each) for each in times]
-    if courses[0].condition <= 0.0:
+    course = _course(body, of, reached, is_left, times)
+    if course.condition <= 0.0:
         return []
     found: set[int] = set()
     for at, likely, chain in chains:
         if chain is not None:
-            work = sum(times[0].took[call] for call in chain)
-            saved = likely * min(_saved(body, at, chain, course) for course in courses)
+            work = sum(times.least[call] for call in chain)
+            saved = likely * _saved(body, at, chain, course)
             if saved > 0.0 and saved >= (1.0 - likely) * work:
                 found.add(at)
     inner = {one for at in found for one in _closure(body, inputs(body.nodes[at].operation))}
@@ -207,22 +210,38 @@ def _course(
 ) -> _Course:
     """How a condition, the first of these, and calls take their course once the values that are `reached` are there.
 
-    Of the condition, what others may have begun before is done.
+    Of the condition, what others may have begun before is done. What it needs itself is there before it by the time
+    that it takes from then, however late that is.
     """
-    known: dict[int, float] = {}
-    for at in sorted(needed_always(body, of[:1])):
+    always, known, rest = sorted(needed_always(body, of[:1])), dict[int, float](), dict.fromkeys(of[:1], 0.0)
+    for at in always:
         begins = max((known[one] for one in reads_always(body.nodes[at].operation)), default=0.0)
-        known[at] = begins + (times.took[at] if is_left(at) else 0.0)
-    return _Course(_ready(body, of, reached, times), known[of[0]])
+        known[at] = begins + (times.least[at] if is_left(at) else 0.0)
+    for at in reversed(always):
+        for one in reads_always(body.nodes[at].operation):
+            rest[one] = max(rest.get(one, 0.0), rest[at] + times.least[at])
+    condition, ready = known[of[0]], _ready(body, of, reached, times)
+    for at in sorted({*ready}.difference(reached)):
+        if at in rest:
+            ready[at] = min(ready[at], max(0.0, condition - rest[at]))
+        if not isinstance(body.nodes[at].operation, Select):
+            ready[at] = min(ready[at], _begins(body, at, ready) + times.most[at])
+    return _Course(ready, condition)
 
 
-def _times(body: Body, usual: Mapping[str, float], unknown: float) -> _Times:
-    """How long what a body has takes where what comes of blocks takes a time that is unknown."""
-    times = _Times([], {})
+def _begins(body: Body, at: int, ready: Mapping[int, float]) -> float:
+    """When all is there that a node reads."""
+    return max((ready[one] for one in inputs(body.nodes[at].operation)), default=0.0)
+
+
+def _times(body: Body, usual: Mapping[str, float]) -> _Times:
+    """How long what a body has takes."""
+    times = _Times([], [], {})
     for at, node in enumerate(body.nodes):
         operation = node.operation
-        is_unknown = isinstance(operation, Argument | Attempt | Each | Output | Repeat)
-        times.took.append(unknown if is_unknown else _usual(operation, usual))
+        least = usual.get(operation.component, 0.0) if isinstance(operation, Call) else 0.0
+        times.least.append(least)
+        times.most.append(_LONG if isinstance(operation, Argument | Attempt | Each | Output | Repeat) else least)
         if isinstance(operation, Select):
             arms = (operation.then, operation.otherwise)
             ready = _ready(body, arms, needed_always(body, [operation.condition]), times)
@@ -242,21 +261,17 @@ def _ready(body: Body, of: Iterable[int], reached: frozenset[int], times: _Times
             arms = max(ready[operation.then], ready[operation.otherwise])
             ready[at] = ready[operation.condition] + min(arms, times.arms[at])
         else:
-            ready[at] = max((ready[one] for one in inputs(operation)), default=0.0) + times.took[at]
+            ready[at] = _begins(body, at, ready) + times.most[at]
     return ready
 
 
 def _saved(body: Body, at: int, chain: Collection[int], course: _Course) -> float:
     """How much sooner a call is there where its chain does not wait for the condition; 0 where it begins no sooner."""
     ready = course.ready
-    if max((ready[one] for one in inputs(body.nodes[at].operation)), default=0.0) >= course.condition:
+    if _begins(body, at, ready) >= course.condition:
         return 0.0
     read = (one for call in chain for one in inputs(body.nodes[call].operation) if one not in chain)
     return min(course.condition, ready[at]) - max((ready[one] for one in read), default=0.0)
-
-
-def _usual(operation: Operation, usual: Mapping[str, float]) -> float:
-    return usual.get(operation.component, 0.0) if isinstance(operation, Call) else 0.0
 
 
 def _needed(body: Body, arm: int) -> dict[int, float]:
