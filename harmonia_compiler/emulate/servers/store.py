@@ -1,4 +1,4 @@
-"""An emulated Milvus: as much of its gRPC service as a gateway uses, with passages that are drawn and not found."""
+"""An emulated Milvus: what its gRPC service tells and finds, with passages that are drawn and not found."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,25 +6,20 @@ from typing import Any
 from urllib.parse import unquote
 
 import grpc
-import msgspec
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc, schema_pb2
 
 from harmonia_compiler.contract.collection import CollectionRecord
 from harmonia_compiler.contract.component import Component
 from harmonia_compiler.contract.launch import CALL_HEADER, REQUEST_HEADER
 from harmonia_compiler.emulate.behaviour import Behaviour
+from harmonia_compiler.emulate.servers import collections
 from harmonia_compiler.emulate.servers.replica import Condition, called
 from harmonia_compiler.emulate.servers.stations import Counter
-from harmonia_compiler.kinds.kind import Work
-from harmonia_compiler.kinds.milvus import SOURCE_FIELD, TEXT_FIELD, sign_of
-from harmonia_compiler.runtime.milvus import RECORD_PROPERTY
+from harmonia_compiler.kinds.kind import Work, value_of
+from harmonia_compiler.kinds.milvus import SETTINGS, SOURCE_FIELD, TEXT_FIELD, sign_of
 
 #: Milvus's version that is told to clients.
 _VERSION = "2.6.0"
-#: Milvus's codes for a collection that is not there, and for what nothing can be found by.
-_NO_COLLECTION, _INVALID = 100, 1100
-#: Numbers of a vector are of four bytes.
-_NUMBER_BYTES = 4
 
 
 @dataclass(slots=True)
@@ -45,7 +40,11 @@ class Store:
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Answer this server's calls."""
-        milvus_pb2_grpc.add_MilvusServiceServicer_to_server(_servicer(self), server)
+        milvus_pb2_grpc.add_MilvusServiceServicer_to_server(_Servicer(self), server)
+
+    def searching(self, collection: str) -> Component:
+        """The first component that searches a collection of these."""
+        return next(one for one in self.components.values() if one.settings["collection"] == collection)
 
     async def search(self, collection: str, limit: int, queries: int, named: str = "") -> list[list[dict[str, Any]]]:
         """Passages for each query, with Milvus's figures of how near they are, in the order that a simulation has.
@@ -55,8 +54,7 @@ class Store:
         self._searches += 1
         request, _, call = unquote(named).rpartition(" ")
         whose = called({REQUEST_HEADER: request, CALL_HEADER: call})
-        searching = (one for one in self.components.values() if one.settings["collection"] == collection)
-        component = self.components.get(whose.component) or next(searching)
+        component = self.components.get(whose.component) or self.searching(collection)
         key = whose.request or f"{collection}.{self._searches}"
         uniform = self.behaviour.draws.of(key, component.name, whose.place)
         work = self.works[component.name]
@@ -83,47 +81,85 @@ def _times(work: Work, times: int) -> Work:
     return Work(core_ms=work.core_ms * times)
 
 
-def _servicer(store: Store) -> Any:
+#: What a call is answered that went well.
+_OK = common_pb2.Status()
+
+
+class _Servicer(milvus_pb2_grpc.MilvusServiceServicer):  # type: ignore[misc]
     """Methods by Milvus's names, which its client calls."""
-    ok = common_pb2.Status()
 
-    class Servicer(milvus_pb2_grpc.MilvusServiceServicer):  # type: ignore[misc]
-        async def Connect(self, _request: Any, _context: Any) -> Any:  # noqa: N802
-            return milvus_pb2.ConnectResponse(status=ok, identifier=1)
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
-        async def GetVersion(self, _request: Any, context: Any) -> Any:  # noqa: N802
-            if not store.condition.says_well:
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "the store is not well")
-            return milvus_pb2.GetVersionResponse(status=ok, version=_VERSION)
+    def _there(self, request: Any) -> Any:
+        """The status of a call that any collection answers alike."""
+        return _OK if request.collection_name in self._store.records else collections.absent(request.collection_name)
 
-        async def ListAliases(self, _request: Any, _context: Any) -> Any:  # noqa: N802
-            return milvus_pb2.ListAliasesResponse(status=ok, aliases=sorted(store.records))
+    async def Connect(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+        return milvus_pb2.ConnectResponse(status=_OK, identifier=1)
 
-        async def DescribeAlias(self, request: Any, _context: Any) -> Any:  # noqa: N802
-            return milvus_pb2.DescribeAliasResponse(status=ok, alias=request.alias, collection=request.alias)
+    async def GetVersion(self, _request: Any, context: Any) -> Any:  # noqa: N802
+        if not self._store.condition.says_well:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the store is not well")
+        return milvus_pb2.GetVersionResponse(status=_OK, version=_VERSION)
 
-        async def DescribeCollection(self, request: Any, _context: Any) -> Any:  # noqa: N802
-            known = store.records.get(request.collection_name)
-            if known is None:
-                return milvus_pb2.DescribeCollectionResponse(status=_absent(request.collection_name))
-            record = msgspec.json.encode(known).decode()
-            return milvus_pb2.DescribeCollectionResponse(
-                status=ok,
-                collection_name=request.collection_name,
-                schema=schema_pb2.CollectionSchema(name=request.collection_name, fields=_FIELDS),
-                properties=[common_pb2.KeyValuePair(key=RECORD_PROPERTY, value=record)],
-            )
+    async def ListAliases(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+        return milvus_pb2.ListAliasesResponse(status=_OK, aliases=sorted(self._store.records))
 
-        async def Search(self, request: Any, context: Any) -> Any:  # noqa: N802
-            await _refuse(store.condition, context)
-            return await _found(store, request.collection_name, [request], _limit(request.search_params), context)
+    async def DescribeAlias(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        return milvus_pb2.DescribeAliasResponse(status=_OK, alias=request.alias, collection=request.alias)
 
-        async def HybridSearch(self, request: Any, context: Any) -> Any:  # noqa: N802
-            await _refuse(store.condition, context)
-            searches, limit = request.requests, _limit(request.rank_params)
-            return await _found(store, request.collection_name, searches, limit, context)
+    async def DescribeCollection(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        name = request.collection_name
+        known = self._store.records.get(name)
+        if known is None:
+            return milvus_pb2.DescribeCollectionResponse(status=collections.absent(name))
+        return collections.described(name, known)
 
-    return Servicer()
+    async def ShowCollections(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+        return milvus_pb2.ShowCollectionsResponse(status=_OK, collection_names=sorted(self._store.records))
+
+    async def DescribeIndex(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        name = request.collection_name
+        known = self._store.records.get(name)
+        if known is None:
+            return milvus_pb2.DescribeIndexResponse(status=collections.absent(name))
+        build = value_of("index", self._store.searching(name).settings, SETTINGS)
+        return collections.indices(known, build, request.index_name or request.field_name)
+
+    async def LoadCollection(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        return self._there(request)
+
+    async def GetLoadingProgress(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        status = self._there(request)
+        return milvus_pb2.GetLoadingProgressResponse(status=status, progress=100, refresh_progress=100)
+
+    async def GetLoadState(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        is_there = request.collection_name in self._store.records
+        state = common_pb2.LoadStateLoaded if is_there else common_pb2.LoadStateNotExist
+        return milvus_pb2.GetLoadStateResponse(status=_OK, state=state)
+
+    async def GetCollectionStatistics(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        rows = [common_pb2.KeyValuePair(key="row_count", value=str(collections.MOST_FOUND))]
+        return milvus_pb2.GetCollectionStatisticsResponse(status=self._there(request), stats=rows)
+
+    async def Query(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await _refuse(self._store.condition, context)
+        await _refuse_iterator(request.query_params, context)
+        return await _queried(self._store, request)
+
+    async def Search(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await _refuse(self._store.condition, context)
+        await _refuse_iterator(request.search_params, context)
+        limit = collections.limit_of(request.search_params)
+        return await _found(self._store, request.collection_name, [request], limit, context)
+
+    async def HybridSearch(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await _refuse(self._store.condition, context)
+        limit = collections.limit_of(request.rank_params)
+        if (wrong := collections.wrong_together(limit)) is not None:
+            return milvus_pb2.SearchResults(status=wrong)
+        return await _found(self._store, request.collection_name, request.requests, limit, context)
 
 
 async def _refuse(condition: Condition, context: Any) -> None:
@@ -134,36 +170,17 @@ async def _refuse(condition: Condition, context: Any) -> None:
         await context.abort(code, message)
 
 
-_FIELDS = [
-    schema_pb2.FieldSchema(fieldID=100 + at, name=name, data_type=schema_pb2.VarChar, is_primary_key=name == "id")
-    for at, name in enumerate(("id", TEXT_FIELD, SOURCE_FIELD))
-]
-
-
-def _limit(parameters: Sequence[Any]) -> int:
-    named = {one.key: one.value for one in parameters}
-    return int(named.get("topk") or named.get("limit") or 10)
-
-
-def _absent(collection: str) -> Any:
-    return common_pb2.Status(code=_NO_COLLECTION, reason=f"collection not found[collection={collection}]")
-
-
-def _wrong(record: CollectionRecord, searches: Sequence[Any]) -> Any | None:
-    """What Milvus says of vectors that are not as long as those of the collection; None where all are."""
-    expected = _NUMBER_BYTES * record.dimension
-    groups = (common_pb2.PlaceholderGroup.FromString(search.placeholder_group) for search in searches)
-    asked = (one for group in groups for one in group.placeholders if one.type == common_pb2.FloatVector)
-    sizes = {len(vector) for one in asked for vector in one.values}
-    if not (others := sizes - {expected}):
-        return None
-    differ = f"expected vector size(byte) {expected}, actual {max(others)}"
-    return common_pb2.Status(code=_INVALID, reason=f"vector dimension mismatch, {differ}: invalid parameter")
+async def _refuse_iterator(parameters: Sequence[Any], context: Any) -> None:
+    """End a call that wants the next page: what is drawn has no last one."""
+    if any(one.key == "iterator" and one.value == "True" for one in parameters):
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "an emulated store has no iterators")
 
 
 async def _found(store: Store, collection: str, searches: Sequence[Any], limit: int, context: Any) -> Any:
     record = store.records.get(collection)
-    if (wrong := _absent(collection) if record is None else _wrong(record, searches)) is not None:
+    if record is None:
+        return milvus_pb2.SearchResults(status=collections.absent(collection))
+    for wrong in filter(None, (collections.wrong_search(record, search) for search in searches)):
         return milvus_pb2.SearchResults(status=wrong)
     queries = searches[0].nq
     named = dict(context.invocation_metadata()).get("client-request-id", "")
@@ -178,9 +195,29 @@ async def _found(store: Store, collection: str, searches: Sequence[Any], limit: 
         ids=schema_pb2.IDs(str_id=schema_pb2.StringArray(data=[str(at) for at in range(len(flat))])),
         fields_data=[_texts(TEXT_FIELD, texts), _texts(SOURCE_FIELD, sources)],
         output_fields=[TEXT_FIELD, SOURCE_FIELD],
-        primary_field_name="id",
+        primary_field_name=collections.ID_FIELD,
     )
     return milvus_pb2.SearchResults(status=common_pb2.Status(), results=results, collection_name=collection)
+
+
+async def _queried(store: Store, request: Any) -> Any:
+    """Passages that are drawn as for a search, with the ids that are asked for or else as a search numbers them."""
+    collection, ids = request.collection_name, collections.ids_of(request.expr)
+    limit = len(ids) or collections.limit_of(request.query_params)
+    wrong = collections.wrong_together(limit) or collections.wrong_filter(request.expr)
+    if collection not in store.records or wrong is not None:
+        return milvus_pb2.QueryResults(status=wrong or collections.absent(collection))
+    (rows,) = await store.search(collection, limit, 1)
+    columns = {collections.ID_FIELD: ids or [str(at) for at in range(limit)]}
+    columns |= {field: [row[name] for row in rows] for field, name in ((TEXT_FIELD, "text"), (SOURCE_FIELD, "source"))}
+    wanted = [name for name in columns if {name, "*"} & {*request.output_fields} or name == collections.ID_FIELD]
+    return milvus_pb2.QueryResults(
+        status=common_pb2.Status(),
+        fields_data=[_texts(name, columns[name]) for name in wanted],
+        collection_name=collection,
+        output_fields=wanted,
+        primary_field_name=collections.ID_FIELD,
+    )
 
 
 def _texts(name: str, texts: list[str]) -> Any:
