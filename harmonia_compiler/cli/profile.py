@@ -2,8 +2,11 @@
 
 import asyncio
 import datetime as dt
+import signal
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import click
@@ -92,12 +95,13 @@ def command(
         raise click.UsageError("--step-tokens is for an engine at a --url: what is started here is told how many")
     if url is not None and model is not None:
         limits = Limits(_UNBOUNDED, step_tokens or _STEP_TOKENS, batch or _SEQUENCES, DEFAULT_CONTEXT)
-        measured = asyncio.run(_measure(url, model, limits, repeats))
+        # An engine's address is given to clients with the path that they take.
+        measured = until_interrupted(_measure(url.rstrip("/").removesuffix("/v1"), model, limits, repeats))
     else:
         assert file is not None
         engine = _engine(file, str(component), settings)
         configuration = configuration_here(engine, batch)
-        measured = asyncio.run(_measure_here(engine, configuration, repeats))
+        measured = until_interrupted(_measure_here(engine, configuration, repeats))
         if kept:
             _keep(measured)
     document = encode(measured)
@@ -107,6 +111,31 @@ def command(
         click.echo(document, nl=False)
     else:
         _print(measured)
+
+
+def until_interrupted(measuring: Coroutine[Any, Any, MeasuredProfile]) -> MeasuredProfile:
+    """What comes of it. Ctrl-C cancels it, and pressed again changes nothing of how it ends.
+
+    By itself asyncio would raise the second one amid the loop's own work, where it may lose whom it was about to wake.
+    """
+    is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    async def heard() -> MeasuredProfile:
+        task = asyncio.current_task()
+        assert task is not None
+
+        def pressed() -> None:
+            if not task.cancelling():
+                task.cancel()
+
+        if is_heard:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, pressed)
+        return await measuring
+
+    try:
+        return asyncio.run(heard())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 def _keep(profile: MeasuredProfile) -> None:
@@ -160,7 +189,7 @@ async def _measure(url: str, model: str, assumed: Limits, repeats: int, ran: Ran
             observations = await observe(asker, found.limits, sweep_for(found.limits, repeats), _tell)
     # A host's name that is too long is found out where it is written as names are in the network.
     except (NotAsked, OSError, aiohttp.ClientError, TimeoutError, UnicodeError) as problem:
-        help = "give the URL of an engine that runs and streams `/v1/chat/completions`, without a path"
+        help = "give the URL of an engine that runs and streams `/v1/chat/completions`, with no other path than `/v1`"
         why = str(problem) or type(problem).__name__
         raise Rejected([Diagnostic("E1202", f"{url} cannot be measured: {why}", help=help)]) from problem
     today = dt.datetime.now(tz=dt.UTC).date().isoformat()

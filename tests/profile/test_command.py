@@ -1,6 +1,8 @@
 """`harmoniac profile` and the file that it writes."""
 
+import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +13,7 @@ from click.testing import CliRunner, Result
 from harmonia_compiler.cli import one_engine
 from harmonia_compiler.cli import profile as command_module
 from harmonia_compiler.cli.one_engine import configuration_here
-from harmonia_compiler.cli.profile import command
+from harmonia_compiler.cli.profile import command, until_interrupted
 from harmonia_compiler.contract.card import Card
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
@@ -19,7 +21,15 @@ from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.profile.limits import Limits
 from harmonia_compiler.profile.measured import Observation
-from harmonia_compiler.profile.record import FORMAT_VERSION, Ran, encode, profile_of, read_profile, this_machine
+from harmonia_compiler.profile.record import (
+    FORMAT_VERSION,
+    MeasuredProfile,
+    Ran,
+    encode,
+    profile_of,
+    read_profile,
+    this_machine,
+)
 from harmonia_compiler.profile.steps import StepLoad
 from harmonia_compiler.profile.sweep import Sweep
 from harmonia_compiler.runtime.weights import wanted
@@ -144,6 +154,35 @@ def test_what_an_engine_calls_itself_is_no_markup(capsys: pytest.CaptureFixture[
     limits = Limits(kv_blocks=400, step_tokens=256, sequences=4, context=600)
     command_module._print(profile_of(seen, model="[b]", engine="[/c] :cat:", limits=limits, date="2026-01-02"))
     assert "[b] on [/c] :cat:" in capsys.readouterr().out
+
+
+def test_a_url_may_be_the_one_that_clients_are_given(running: str) -> None:
+    result = invoke("--url", f"{running}/v1/", "--model", "other")
+    assert isinstance(result.exception, Rejected)
+    (found,) = result.exception.found
+    assert found.message.startswith(f"{running} cannot be measured: it serves `known`")
+
+
+def test_what_ends_after_an_interrupt_ends_though_there_is_a_second_one() -> None:
+    ended = []
+
+    async def measuring() -> MeasuredProfile:
+        try:
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.sleep(60.0)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.sleep(0.01)
+            ended.append(True)
+        raise AssertionError
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            until_interrupted(measuring())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended == [True]
 
 
 def test_another_model_at_the_url_is_a_diagnostic(running: str) -> None:
