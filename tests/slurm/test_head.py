@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from harmonia_compiler.runtime.actuators.actuator import ProcessStatus
-from harmonia_compiler.runtime.actuators.slurm import keeping
+from harmonia_compiler.runtime.actuators.slurm import keeping, more
 from harmonia_compiler.runtime.actuators.slurm.folder import Owner, SharedFolder
 from harmonia_compiler.runtime.actuators.slurm.head import Head
 from harmonia_compiler.runtime.actuators.slurm.steps import KeptStep
-from harmonia_compiler.runtime.actuators.supervision.ending import STOPPED
+from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, STOPPED
 from harmonia_compiler.runtime.actuators.supervision.rundir import Asked
 from harmonia_compiler.runtime.bundle import GATEWAY
 
@@ -66,6 +66,49 @@ async def test_one_that_is_overtaken_as_it_takes_over_does_not_wait_for_clients_
         assert await head._come_up()
     assert (seen[0].phase, seen[0].waiting_for) == ("starting", "its address to be in run/gateway.json")
     assert folder.owner() == Owner(OTHER, 9)
+
+
+async def test_one_that_is_told_to_end_before_clients_find_it_was_never_up(
+    head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look() -> bool:
+        head._stop.set()
+        return False
+
+    monkeypatch.setattr(head, "_is_found", look)
+    async with asyncio.timeout(30):
+        assert not await head._come_up()
+
+
+@pytest.mark.parametrize(
+    ("life", "said"), [(OTHER, "job 8 to close it"), ("7.1", "what this job was before to close it")]
+)
+async def test_whose_store_is_waited_for_is_said(
+    life: str, said: str, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (step,) = head._replicas.values()
+    seen: list[str] = []
+
+    async def with_store() -> str:
+        seen.append(step.waits_for)
+        return life if len(seen) < 2 else ""
+
+    monkeypatch.setattr(head._succession, "with_store", with_store)
+    assert await head._have_store([step])
+    assert seen[1] == said
+
+
+async def test_a_replica_on_top_does_not_join_a_run_that_its_job_is_not_of(
+    head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = head._folder.run()
+    assert run is not None
+    monkeypatch.setenv("SLURM_JOB_NAME", "harmonia-0123456789ab.see-1")
+    assert await more._serve(head._bundle, "see-1") == FAILED
+    # With its own it would go on, to what this plan does not have.
+    monkeypatch.setenv("SLURM_JOB_NAME", f"{run.name}.see-1")
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await more._serve(head._bundle, "see-1")
 
 
 @pytest.mark.parametrize("ends", ["down", "another run", "another life"])

@@ -16,6 +16,7 @@ from harmonia_compiler.runtime.actuators.supervision.rundir import Asked
 MINE, NEXT, THIRD = "7.0", "8.0", "9.0"
 #: The same job, queued anew.
 AGAIN = "7.1"
+STORE = "db"
 
 
 class Jobs:
@@ -51,7 +52,7 @@ class Jobs:
 
     def seen_by(self, life: str = MINE) -> Succession:
         """The succession as a life sees it."""
-        return Succession(self.folder, life, self.name, self.list)
+        return Succession(self.folder, life, self.name, [STORE], self.list)
 
     def serve(self, life: str = MINE) -> Succession:
         """One that came up and took the service."""
@@ -161,7 +162,7 @@ def test_who_comes_while_another_waits_for_the_store_comes_after_that_one(jobs: 
     asyncio.run(third.enter())
     asyncio.run(third.claim())
     assert jobs.folder.claim() == Owner(THIRD, 2)
-    assert asyncio.run(third.with_store(["db"])) == NEXT
+    assert asyncio.run(third.with_store()) == NEXT
     # It opens the store, says so, and goes for the one that waits.
     asyncio.run(second.take())
     assert asyncio.run(second.taken()) == Taken(THIRD, waits_for_store=True)
@@ -219,10 +220,9 @@ def test_a_store_is_opened_once_the_earlier_life_has_closed_it(jobs: Jobs) -> No
     jobs.start(AGAIN)
     again = jobs.seen_by(AGAIN)
     asyncio.run(again.enter())
-    assert asyncio.run(again.with_store(["db"])) == MINE
-    assert asyncio.run(again.with_store(["other"])) == ""
+    assert asyncio.run(again.with_store()) == MINE
     store.set_status(ProcessStatus("db", "e", "stopped", 2.0))
-    assert asyncio.run(again.with_store(["db"])) == ""
+    assert asyncio.run(again.with_store()) == ""
 
 
 def test_a_store_of_which_nothing_was_heard_for_long_is_taken_for_closed(
@@ -238,15 +238,59 @@ def test_a_store_of_which_nothing_was_heard_for_long_is_taken_for_closed(
     jobs.start(AGAIN)
     again = jobs.seen_by(AGAIN)
     asyncio.run(again.enter())
-    assert asyncio.run(again.with_store(["db"])) == MINE
+    assert asyncio.run(again.with_store()) == MINE
     now += folder.BELIEVED_S
-    assert asyncio.run(again.with_store(["db"])) == MINE
+    assert asyncio.run(again.with_store()) == MINE
     os.utime(store.path / "state.json", (5.0, 5.0))
     now += 1.0
     # By a clock that is wrong, it said so again.
-    assert asyncio.run(again.with_store(["db"])) == MINE
+    assert asyncio.run(again.with_store()) == MINE
     now += folder.BELIEVED_S + 1.0
-    assert asyncio.run(again.with_store(["db"])) == ""
+    assert asyncio.run(again.with_store()) == ""
+
+
+@pytest.mark.parametrize("others_take_s", [0.0, folder.BELIEVED_S + 1.0])
+def test_lives_that_ended_hard_are_waited_for_all_at_once_from_the_beginning_on(
+    others_take_s: float, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lives = [f"7.{at}" for at in range(4)]
+    for at, life in enumerate(lives):
+        jobs.start(life)
+        store = jobs.folder.of(life, STORE)
+        store.make()
+        store.set_status(ProcessStatus(STORE, "e", "ready", 1.0 + at))
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    jobs.start("7.4")
+    last = jobs.seen_by("7.4")
+    asyncio.run(last.enter())
+    now += others_take_s
+    assert asyncio.run(last.with_store()) == ("" if others_take_s else lives[0])
+    now += folder.BELIEVED_S + 1.0 - others_take_s
+    assert asyncio.run(last.with_store()) == ""
+    # What speaks after all is waited for.
+    jobs.folder.of(lives[2], STORE).set_status(ProcessStatus(STORE, "e", "ready", 9.0))
+    assert asyncio.run(last.with_store()) == lives[2]
+
+
+def test_what_has_ended_while_the_others_came_up_counts_from_its_last_word_on(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = jobs.folder.of(MINE, STORE)
+    store.make()
+    store.set_status(ProcessStatus(STORE, "e", "ready", 1.0))
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    jobs.start(AGAIN)
+    again = jobs.seen_by(AGAIN)
+    asyncio.run(again.enter())
+    now += folder.BELIEVED_S / 2
+    store.set_status(ProcessStatus(STORE, "e", "ready", 2.0))
+    assert asyncio.run(again.listen()) == [MINE]
+    now += folder.BELIEVED_S
+    assert asyncio.run(again.with_store()) == MINE
+    now += 1.0
+    assert asyncio.run(again.with_store()) == ""
 
 
 def test_a_job_that_ended_without_a_word_while_another_waits_for_its_store_is_told_so(jobs: Jobs) -> None:
@@ -256,9 +300,9 @@ def test_a_job_that_ended_without_a_word_while_another_waits_for_its_store_is_to
     second = jobs.seen_by(NEXT)
     asyncio.run(second.enter())
     asyncio.run(second.claim())
-    assert asyncio.run(second.with_store(["db"])) == MINE
+    assert asyncio.run(second.with_store()) == MINE
     jobs.queue = [jobs.queued(NEXT)]
-    assert asyncio.run(second.with_store(["db"])) == ""
+    assert asyncio.run(second.with_store()) == ""
     assert jobs.folder.is_over(MINE)
 
 

@@ -69,8 +69,9 @@ class Head:
         self._bundle, self._life = bundle, life
         self._folder = SharedFolder(bundle)
         self._name = name
-        self._succession = Succession(self._folder, life, name)
         self._documents, self._job = read_job(bundle)
+        self._stores = [step.replica for step in self._job.steps if self._is_stateful(step.replica)]
+        self._succession = Succession(self._folder, life, name, self._stores)
         nodes = find_nodes(self._job, os.environ)
         self._node = nodes.addresses[self._job.components[0].hosts[0]]
         self._replicas = {
@@ -128,8 +129,7 @@ class Head:
 
     async def _come_up(self) -> bool:
         """Start everything in its order; False where it is told to end before, or something does not come up."""
-        stores = [step for name, step in self._replicas.items() if self._is_stateful(name)]
-        last = stores if self._succession.others() else []
+        last = [self._replicas[name] for name in self._stores] if self._succession.others() else []
         if not await self._start(step for step in self._replicas.values() if step not in last):
             return False
         if last and not (await self._have_store(last) and await self._start(last)):
@@ -139,15 +139,15 @@ class Head:
         await self._succession.take()
         while not (self._stop.is_set() or self._is_found() or await self._succession.taken()):  # noqa: ASYNC110 - its step
             await asyncio.sleep(LOOK_EVERY_S)
-        return True
+        return not self._stop.is_set()
 
     async def _have_store(self, stores: Sequence[KeptStep]) -> bool:
         """Ask for the store and wait until nobody has it; False where it is told to end before."""
         await self._succession.claim()
-        names = [step.name for step in stores]
-        while not self._stop.is_set() and (life := await self._succession.with_store(names)):
+        while not self._stop.is_set() and (life := await self._succession.with_store()):
+            who = "what this job was before" if job_of(life) == job_of(self._life) else f"job {job_of(life)}"
             for step in stores:
-                step.waits_for = f"job {job_of(life)} to close it"
+                step.waits_for = f"{who} to close it"
             await asyncio.sleep(LOOK_EVERY_S)
         return not self._stop.is_set()
 
@@ -170,6 +170,7 @@ class Head:
                 self._failure = Failure(failed.name, failed.failure)
                 return False
             await self._successors.see()
+            await self._succession.listen()
             await asyncio.sleep(LOOK_EVERY_S)
         return not self._stop.is_set()
 

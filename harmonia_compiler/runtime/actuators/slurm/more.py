@@ -22,12 +22,13 @@ from harmonia_compiler.runtime.actuators.supervision.ending import FAILED
 
 async def _serve(bundle: Path, name: str, address: str = "") -> int:
     documents, job = read_job(bundle)
-    of = next(one for one in job.further if name in one.names)
-    like = next(one for one in documents.processes.replicas if one.replica == of.like)
     run = SharedFolder(bundle).run()
-    if run is None:
+    # The name of its job is its service's with more behind it.
+    if run is None or os.environ.get("SLURM_JOB_NAME", run.name).split(".")[0] != run.name:
         LOG.error("the service that it belongs to has ended")
         return FAILED
+    of = next(one for one in job.further if name in one.names)
+    like = next(one for one in documents.processes.replicas if one.replica == of.like)
     try:
         address = address or await asyncio.to_thread(address_of, os.environ["SLURMD_NODENAME"])
     except SlurmFailed as failed:

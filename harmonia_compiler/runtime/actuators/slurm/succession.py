@@ -4,12 +4,13 @@ Who has the service is named in `owner.json`. Who waits for its vector store is 
 epoch. What is said of a life that has ended no longer counts, nor does what is said with an epoch that is passed.
 
 Slurm queues a job anew where it has given its node up, and the processes there may live on: that life is over then, and
-is told so in its folder, as is any other that has ended without a word. It may still have the store open.
+is told so in its folder, as is any other that has ended without a word. It may still have the store open: whether one
+does is heard of all of them at once, from the beginning on, since what was said before may be of any age.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harmonia_compiler.runtime.actuators.slurm.commands import Queued, SlurmFailed, queue
@@ -26,20 +27,33 @@ class Taken:
 
 
 class Succession:
-    """As the life of that name sees it. `queued` gives Slurm's jobs of a name; it raises `SlurmFailed`."""
+    """As the life of that name sees it, whose service has these vector stores.
+
+    `queued` gives Slurm's jobs of a name; it raises `SlurmFailed`.
+    """
 
     def __init__(
-        self, folder: SharedFolder, life: str, name: str, queued: Callable[[str], Sequence[Queued]] = queue
+        self,
+        folder: SharedFolder,
+        life: str,
+        name: str,
+        stores: Sequence[str],
+        queued: Callable[[str], Sequence[Queued]] = queue,
     ) -> None:
-        self._folder, self._life, self._name, self._queued = folder, life, name, queued
+        self._folder, self._life, self._name, self._stores, self._queued = folder, life, name, stores, queued
         self._mine = Owner(life, -1)
         self._before: Owner | None = None
-        self._stores: dict[tuple[str, str], Heard] = {}
+        self._heard: dict[tuple[str, str], Heard] = {}
 
     async def enter(self) -> None:
         """Begin. Raises OSError."""
         await asyncio.to_thread(self._folder.enter, self._life)
+        await self.listen()
         await self._end_what_is_over()
+
+    async def listen(self) -> list[str]:
+        """The other lives that have a store open, as far as is heard; to be asked again and again from `enter` on."""
+        return await asyncio.to_thread(self._with_open_store)
 
     async def claim(self) -> None:
         """Ask for the store, after whoever has asked for it or serves. Raises OSError."""
@@ -48,12 +62,12 @@ class Succession:
         self._mine = Owner(self._life, max(known, default=-1) + 1)
         await asyncio.to_thread(self._folder.set_claim, self._mine)
 
-    async def with_store(self, stores: Iterable[str]) -> str:
-        """Who may have the store open yet, be it that Slurm knows nothing of it any more; empty where nobody has."""
+    async def with_store(self) -> str:
+        """Who may have a store open yet, be it that Slurm knows nothing of it any more; empty where nobody has."""
         if self._before is not None and await self.is_alive(self._before.life):
             return self._before.life
         await self._end_what_is_over()
-        return next((life for life in self.others() if any(self._is_open(life, name) for name in stores)), "")
+        return next(iter(await self.listen()), "")
 
     async def take(self) -> None:
         """Say that this life serves, after whoever is said to; not to a run that has begun since. Raises OSError."""
@@ -133,6 +147,9 @@ class Succession:
             if not self._folder.is_over(life) and not await self.is_alive(life):
                 await written(self._folder.set_over, life)
 
+    def _with_open_store(self) -> list[str]:
+        return [life for name in self._stores for life in self.others() if self._is_open(life, name)]
+
     def _is_open(self, life: str, name: str) -> bool:
-        heard = self._stores.setdefault((life, name), Heard(self._folder.of(life, name)))
+        heard = self._heard.setdefault((life, name), Heard(self._folder.of(life, name)))
         return heard.goes_on()
