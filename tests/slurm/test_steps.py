@@ -386,6 +386,19 @@ def test_a_copy_of_a_bundle_is_another_service_and_a_folder_that_is_moved_the_sa
     assert ACTUATOR.status(moved) == NOTHING_LEFT
 
 
+def test_down_tells_a_job_again_whose_script_had_not_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle, told = write(tmp_path, MIXED), tmp_path / "told"
+    (bundle / "run").mkdir()
+    name = SharedFolder(bundle).begin(Asked(), {}).name
+    monkeypatch.setattr(actuator, "_LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(actuator, "_TELL_EVERY_S", 0.0)
+    # What it is told first is lost.
+    running = f"[ -e {told} ] && [ $(wc -l < {told}) -gt 2 ] || echo '7|RUNNING|None|{name}'"
+    fake(tmp_path, monkeypatch, squeue=running, scancel=f'echo "$*" >> {told}')
+    assert ACTUATOR.stop(bundle)
+    assert told.read_text().splitlines() == ["--batch --signal=TERM 7"] * 3
+
+
 async def in_phase(step: KeptStep, phase: str) -> ProcessStatus:
     while (status := step.status).phase != phase or not (status.last_exit or status.waiting_for):
         await asyncio.sleep(0.01)

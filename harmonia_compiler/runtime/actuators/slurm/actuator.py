@@ -51,6 +51,8 @@ _LOOK_EVERY_S = 0.5
 _ASK_EVERY_S = 5.0
 #: How long a job has to stop everything, the gateway's grace, the replicas', and what Slurm takes for it.
 _END_S = GATEWAY_GRACE_S + 2 * GRACE_S + 15.0
+#: How often a job is told to end, in seconds: what Slurm sends it before its script has started is lost.
+_TELL_EVERY_S = 2.0
 #: How long the queue may not know of a job that it took, in seconds.
 _UNKNOWN_S = 10.0
 
@@ -326,14 +328,14 @@ def _log_of(bundle: Path, name: str) -> Path:
 
 def _end_all(name: str) -> None:
     """Have every job end what it has begun; what has not ended in time is ended. Raises `SlurmFailed`."""
-    until, told = time.monotonic() + _END_S, set[str]()
+    began, told = time.monotonic(), dict[str, float]()
     while jobs := queue(name):
         for one in jobs:
-            late = time.monotonic() > until
-            if one.job not in told or late:
-                told.add(one.job)
-                cancel(one.job, drain=not (one.is_pending or late or one.name != name))
-        if time.monotonic() > until + _END_S:
+            now = time.monotonic()
+            if now - told.get(one.job, float("-inf")) > _TELL_EVERY_S:
+                told[one.job] = now
+                cancel(one.job, drain=not (one.is_pending or now - began > _END_S or one.name != name))
+        if time.monotonic() - began > 2 * _END_S:
             raise SlurmFailed(f"job {jobs[0].job} does not end")
         time.sleep(_LOOK_EVERY_S)
 
