@@ -66,12 +66,35 @@ class Site(msgspec.Struct, frozen=True):
             try:
                 found[key] = msgspec.convert(value, of.__annotations__.get(key, Any))
             except msgspec.ValidationError:
-                findings.add("E0932", f"`{key}` cannot be {shown(value)}", where, help=f"it takes {words[key]}")
+                what = _refused(value, of.__annotations__[key])
+                findings.add("E0932", f"`{key}` cannot {what}", where, help=f"it takes {words[key]}")
         return found
 
     def place(self, *path: str | int) -> Span:
         """The line of a value."""
         return self.source.span_of_line(self.document.places.line(*path))
+
+
+def _refused(value: object, of: Any) -> str:
+    """What a value cannot be, for a sentence; what it cannot hold, where it may be a list or a table."""
+    parts: list[tuple[object, str]] = []
+    if isinstance(value, list):
+        parts = [([part], shown(part)) for part in value]
+    elif isinstance(value, dict):
+        parts = [({key: part}, f"{shown(key)} = {shown(part)}") for key, part in value.items()]
+    if parts and _fits(type(value)(), of):
+        for part, said in parts:
+            if not _fits(part, of):
+                return f"hold {said}"
+    return f"be {shown(value)}"
+
+
+def _fits(value: object, of: Any) -> bool:
+    try:
+        msgspec.convert(value, of)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def load_site(path: Path) -> Site:

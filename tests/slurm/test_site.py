@@ -212,6 +212,7 @@ def test_a_plan_that_needs_gpus_is_refused_where_none_are_asked_for(quickstart: 
 
 
 A100, L40S = "a100_sxm", "l40s"
+SAME = f'gpu_types = {{{A100} = "gpu", {L40S} = "gpu"}}\n'
 
 
 @pytest.mark.parametrize(
@@ -227,6 +228,10 @@ A100, L40S = "a100_sxm", "l40s"
         # A replica on top comes wherever there is room, by its own type where types are asked for.
         ([("a", A100), ("b", L40S)], 'gres = "untyped"\nsubmit_from_nodes = true\nscale_out = 1\n', [("E0943", 4)]),
         ([("a", A100), ("a", L40S)], "submit_from_nodes = true\nscale_out = 1\n", []),
+        # Two types that the site calls the same.
+        ([("a", A100), ("b", L40S)], f'nodes = "any"\n{SAME}', [("E0943", 2)]),
+        ([("a", A100), ("b", L40S)], SAME, []),
+        ([("a", A100), ("b", L40S)], f"submit_from_nodes = true\nscale_out = 1\n{SAME}", [("E0943", 3)]),
     ],
 )
 def test_gpus_of_two_types_are_refused_where_slurm_is_not_told_which_it_is_to_give(
@@ -262,6 +267,21 @@ def test_it_is_said_where_a_successor_has_to_wait_for_its_own_nodes(
 ) -> None:
     assert described(quickstart, text, tmp_path) == found
     assert (tmp_path / "bundle/slurm/job.sbatch").is_file()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('modules = ["python/3.11", "a b", "c d"]', '`modules` cannot hold "a b"'),
+        ('modules = "python/3.11"', '`modules` cannot be "python/3.11"'),
+        ('gpu_types = {h100_sxm = "h100", l40s = 3}', '`gpu_types` cannot hold "l40s" = 3'),
+        ('gpu_types = {"h 100" = "h100"}', '`gpu_types` cannot hold "h 100" = "h100"'),
+        ('gpu_types = ["h100"]', "`gpu_types` cannot be a list"),
+        ('partition = ["gpu"]', "`partition` cannot be a list"),
+    ],
+)
+def test_of_a_list_or_a_table_what_is_wrong_in_it_is_said(line: str, said: str) -> None:
+    assert refused(f"[slurm]\n{line}\n") == [("E0932", 2, said)]
 
 
 def test_a_profile_that_is_not_there_or_is_no_toml_is_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from harmonia_compiler.contract.slurm import MOST_NOTICE_S, SlurmSite
 from harmonia_compiler.contract.toml_document import shown
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejected
 from harmonia_compiler.diagnostics.near import listed, suggestion
+from harmonia_compiler.emit.targets.slurm_layout import site_type
 
 #: How a time is written, as Slurm writes it; in a profile its key has no `_s`.
 _TIME = re.compile(r"(?:(\d{1,3})-)?(\d{1,3}):([0-5]\d):([0-5]\d)")
@@ -74,8 +75,7 @@ def check_gpus(replicas: Iterable[Replica], found: SlurmSite, site: Site | None)
         message = f'`gres` is "none", and `{needs[0].id}` needs GPUs: Slurm shows a step none that it was not asked for'
         step = 'say "typed" or "untyped", as the site counts its GPUs, or plan with an inventory without GPUs'
         raise Rejected([Diagnostic("E0938", message, site.place("slurm", "gres"), help=step)])
-    mixed = _of_any_type(needs, found)
-    if mixed and (found.nodes == "any" or (found.gres == "untyped" and found.scale_out)):
+    if mixed := _of_any_type(needs, found):
         key = "nodes" if found.nodes == "any" else "scale_out"
         message = f"the plan uses {listed(mixed)}, and Slurm is not told which of them it is to give: {_WHY[key]}"
         step = 'say `nodes = "named"`' if key == "nodes" else "leave `scale_out` out"
@@ -84,10 +84,17 @@ def check_gpus(replicas: Iterable[Replica], found: SlurmSite, site: Site | None)
 
 
 def _of_any_type(needs: Sequence[Replica], found: SlurmSite) -> list[str]:
-    """The GPU types of which Slurm is told a number alone: where any types are, or where one host has two of them."""
-    types: dict[str, set[str]] = {}
+    """GPU types of which Slurm may give another for one: those that the site calls the same, where nodes are any.
+
+    Of a host with two of them, that is asked for as a whole, Slurm is told a number alone.
+    """
+    types: dict[tuple[str, str], set[str]] = {}
     for one in needs:
-        types.setdefault("" if found.gres == "untyped" else one.host, set()).add(one.config.gpu)
+        name = "" if found.gres == "untyped" else site_type(one.config.gpu, found.gpu_types)
+        if found.nodes == "any" or found.scale_out:
+            types.setdefault(("called", name), set()).add(one.config.gpu)
+        if found.nodes == "any":
+            types.setdefault(("on", one.host), set()).add(one.config.gpu)
     return sorted(next((there for there in types.values() if len(there) > 1), ()))
 
 
