@@ -98,6 +98,23 @@ async def test_whose_store_is_waited_for_is_said(
     assert seen[1] == said
 
 
+async def test_other_lives_are_listened_to_while_steps_come_up(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+    (step,) = head._replicas.values()
+    monkeypatch.setattr(head, "_keep", lambda _: None)
+    # As where its launcher says how it stands.
+    monkeypatch.setattr(step, "_process", object())
+
+    async def listen() -> list[str]:
+        mine = head._folder.of(MINE, step.name)
+        mine.make()
+        mine.set_status(ProcessStatus(step.name, "", "ready", 1.0))
+        return []
+
+    monkeypatch.setattr(head._succession, "listen", listen)
+    async with asyncio.timeout(10):
+        assert await Head._start(head, [step])
+
+
 async def test_a_replica_on_top_does_not_join_a_run_that_its_job_is_not_of(
     head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
