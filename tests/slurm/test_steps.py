@@ -399,6 +399,24 @@ def test_down_tells_a_job_again_whose_script_had_not_started(tmp_path: Path, mon
     assert told.read_text().splitlines() == ["--batch --signal=TERM 7"] * 3
 
 
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [("PENDING", "7"), ("CONFIGURING", "7"), ("COMPLETING", "7"), ("RUNNING", "--batch --signal=TERM 7")],
+)
+def test_down_lets_only_a_job_end_by_itself_whose_script_may_run(
+    state: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To one that is queued anew and completes as yet Slurm tells nothing, and its command tries for a minute."""
+    bundle, ended = write(tmp_path, MIXED), tmp_path / "ended"
+    (bundle / "run").mkdir()
+    name = SharedFolder(bundle).begin(Asked(), {}).name
+    fake(
+        tmp_path, monkeypatch, squeue=f"[ -e {ended} ] || echo '7|{state}|None|{name}'", scancel=f'echo "$*" > {ended}'
+    )
+    assert ACTUATOR.stop(bundle)
+    assert ended.read_text() == f"{told}\n"
+
+
 async def in_phase(step: KeptStep, phase: str) -> ProcessStatus:
     while (status := step.status).phase != phase or not (status.last_exit or status.waiting_for):
         await asyncio.sleep(0.01)

@@ -334,7 +334,9 @@ def _end_all(name: str) -> None:
             now = time.monotonic()
             if now - told.get(one.job, float("-inf")) > _TELL_EVERY_S:
                 told[one.job] = now
-                cancel(one.job, drain=not (one.is_pending or now - began > _END_S or one.name != name))
+                # One that is queued anew is being taken off its nodes first, and is told nothing any more.
+                has_script = one.name == name and not one.is_pending and one.state != "COMPLETING"
+                cancel(one.job, drain=has_script and now - began <= _END_S)
         if time.monotonic() - began > 2 * _END_S:
             raise SlurmFailed(f"job {jobs[0].job} does not end")
         time.sleep(_LOOK_EVERY_S)
