@@ -46,6 +46,15 @@ pipeline look(question: text) -> text {
 }
 """
 
+_STORE = """component near = embedder("all-MiniLM-L6-v2")
+component search = milvus("docs", embedder: near, top_k: 5)
+
+pipeline find(question: text) -> [passage] {
+    load 1 rps
+    return search(question)
+}
+"""
+
 #: Where a replica is: its host, its GPUs and their type, and its cores.
 Place = tuple[str, tuple[int, ...], str, float]
 
@@ -86,6 +95,23 @@ def write(folder: Path, places: list[Place], site: str = "", code: str = CODE, t
     out = folder / "bundle"
     Planned(made.application, plan, project).write(out, "slurm", site)
     return out
+
+
+def write_store(folder: Path, site: str) -> tuple[Path, str]:
+    """A bundle of a pipeline that searches a vector store, on any one node, and the name of the store's replica."""
+    source = folder / "find.rag"
+    source.write_text(_STORE)
+    made = planned(source, root=folder)
+    replicas = tuple(
+        msgspec.structs.replace(one, host="anywhere", cores=1.0, config=Configuration(1.0, one.memory_gib, batch=4))
+        for one in made.plan.replicas
+    )
+    bundle = folder / "bundle"
+    Planned(made.application, msgspec.structs.replace(made.plan, replicas=replicas), folder).write(
+        bundle, "slurm", site
+    )
+    (store,) = (one.id for one in replicas if one.id.startswith("search"))
+    return bundle, store
 
 
 @contextmanager

@@ -8,18 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.error import HTTPError
 
-import msgspec
 import pytest
 
-from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, ProcessStatus
 from harmonia_compiler.runtime.actuators.slurm import ACTUATOR
 from harmonia_compiler.runtime.actuators.slurm.folder import Owner, SharedFolder, job_of
 from harmonia_compiler.runtime.actuators.supervision.ports import free_port
-from tests.emit.conftest import Planned, planned
 
 from .cluster import Cluster
-from .service import CODE, Load, ask, gateway, until, up, write
+from .service import CODE, Load, ask, gateway, until, up, write, write_store
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
 
@@ -30,15 +27,6 @@ submit_from_nodes = true
 wall_time = "00:05:00"
 drain = "00:00:30"
 handover = "00:04:25"
-"""
-
-_STORE = """component near = embedder("all-MiniLM-L6-v2")
-component search = milvus("docs", embedder: near, top_k: 5)
-
-pipeline find(question: text) -> [passage] {
-    load 1 rps
-    return search(question)
-}
 """
 
 
@@ -179,18 +167,7 @@ def other_jobs(cluster: Cluster, first: str) -> list[str]:
 async def test_a_store_that_is_killed_while_it_is_handed_over_is_started_again(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    source = tmp_path / "find.rag"
-    source.write_text(_STORE)
-    made = planned(source, root=tmp_path)
-    replicas = tuple(
-        msgspec.structs.replace(one, host="anywhere", cores=1.0, config=Configuration(1.0, one.memory_gib, batch=4))
-        for one in made.plan.replicas
-    )
-    bundle = tmp_path / "bundle"
-    Planned(made.application, msgspec.structs.replace(made.plan, replicas=replicas), tmp_path).write(
-        bundle, "slurm", ANY
-    )
-    (store,) = (one.id for one in replicas if one.id.startswith("search"))
+    bundle, store = write_store(tmp_path, ANY)
     with up(bundle, 120):
         folder, first = SharedFolder(bundle), serving(bundle)
         # For one that claims it and has gone, nobody ends.

@@ -14,20 +14,11 @@ from harmonia_compiler.runtime.actuators.slurm.folder import Owner, SharedFolder
 from tests.emit.conftest import Planned, planned
 
 from .cluster import Cluster
-from .service import CODE, Load, ask, until, up, write
+from .service import CODE, Load, ask, until, up, write, write_store
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
 
 ANY = '[slurm]\nnodes = "any"\n'
-
-_STORE = """component near = embedder("all-MiniLM-L6-v2")
-component search = milvus("docs", embedder: near, top_k: 5)
-
-pipeline find(question: text) -> [passage] {
-    load 1 rps
-    return search(question)
-}
-"""
 
 _TWO = """component see(question: text) -> text = python("seeing:seen")
 component on(text: text) -> text = python("passing:passed")
@@ -102,18 +93,7 @@ async def test_a_job_that_is_queued_anew_ends_what_it_was_before(cluster: Cluste
 
 @pytest.mark.engines
 async def test_a_store_is_closed_by_what_a_job_was_before_it_was_queued_anew(cluster: Cluster, tmp_path: Path) -> None:
-    source = tmp_path / "find.rag"
-    source.write_text(_STORE)
-    made = planned(source, root=tmp_path)
-    replicas = tuple(
-        msgspec.structs.replace(one, host="anywhere", cores=1.0, config=Configuration(1.0, one.memory_gib, batch=4))
-        for one in made.plan.replicas
-    )
-    bundle = tmp_path / "bundle"
-    Planned(made.application, msgspec.structs.replace(made.plan, replicas=replicas), tmp_path).write(
-        bundle, "slurm", ANY
-    )
-    (store,) = (one.id for one in replicas if one.id.startswith("search"))
+    bundle, store = write_store(tmp_path, ANY)
     with up(bundle, 120):
         job = cluster.call("squeue", "--noheader", "--format=%i")
         before = node_of(cluster, job)
