@@ -108,14 +108,7 @@ def _engines(report: Report) -> Table:
     rows = []
     for one in report.engines:
         most = "-" if one.most_rps is None else f"{about(one.most_rps)}/s"
-        # By a plan's figures an engine may come to more than they say.
-        busy = (
-            "-"
-            if one.utilisation is None
-            else f"{one.utilisation:.1%}"
-            if one.utilisation > 1.0
-            else share(one.utilisation)
-        )
+        busy = "-" if one.utilisation is None else _against_plan(one.utilisation)
         rows.append((one.engine, str(one.replicas), f"{about(one.calls_rps)}/s", most, busy, share(one.working)))
     return Table(
         "How busy the engines were", ("engine", "replicas", "calls", "at most", "busy", "any work"), tuple(rows)
@@ -153,6 +146,11 @@ def _machine(machine: Machine, kind: Kind) -> Iterable[str]:
 def _distribution(times: Distribution) -> tuple[str, ...]:
     shown = tuple(shown_ms(getattr(times, name)) for name in _TIMES)
     return (*shown, "" if times.p95_within is None else shown_ms(times.p95_within))
+
+
+def _against_plan(part: float) -> str:
+    """A part of what a plan says, which may come to more than that."""
+    return f"{part:.1%}" if part > 1.0 else share(part)
 
 
 def share(part: float) -> str:
