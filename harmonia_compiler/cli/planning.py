@@ -15,9 +15,8 @@ from harmonia_compiler.cli.output import findings_document, print_diagnostics, p
 from harmonia_compiler.cli.outputs import refuse_overwriting
 from harmonia_compiler.contract.inventory import Inventory, load_inventory
 from harmonia_compiler.contract.plan import Plan
-from harmonia_compiler.contract.program import Call, Select
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
-from harmonia_compiler.flow.graph import Application, Flow
+from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.plan.corrected import Measured
 from harmonia_compiler.plan.infeasible import Infeasible
@@ -67,9 +66,9 @@ def planned(
     hosts = load_inventory(inventory)
     make = partial(plan_for, checked, hosts, objective, running=running, measured=measured)
     application, plan = or_leave(form, lambda: make(1.0) if decide is None else decide(make, hosts))
-    for flow in application.flows:
-        if begun := begun_early(flow):
-            click.echo(f"`{flow.name}` begins early, to keep its latency: {', '.join(begun)}", err=True)
+    for share in plan.pipelines:
+        if share.early:
+            click.echo(f"`{share.name}` begins early, to keep its latency: {', '.join(share.early)}", err=True)
     click.echo(f"planned in {time.perf_counter() - started:.2f} s", err=True)
     return application, plan
 
@@ -138,16 +137,6 @@ def plan_for(
 def codes(infeasible: Infeasible) -> set[str]:
     """What is wrong, by code."""
     return {one.code for one in infeasible.found}
-
-
-def begun_early(flow: Flow) -> list[str]:
-    """The components whose calls some branch begins early, in the order of their names."""
-    found: set[str] = set()
-    for body in flow.bodies:
-        selects = (node.operation for node in body.nodes if isinstance(node.operation, Select))
-        begun = (body.nodes[at].operation for select in selects for at in select.early)
-        found |= {call.component for call in begun if isinstance(call, Call)}
-    return sorted(found)
 
 
 def _leave(found: Collection[Diagnostic], code: int, form: str, left_out: int = 0) -> NoReturn:

@@ -19,7 +19,7 @@ from harmonia_compiler.contract.plan import Plan, read_plan
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.emulate.scenario import Scenario, scenario
-from harmonia_compiler.flow.demand import demand
+from harmonia_compiler.flow.calls import early_calls
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.kinds.registry import kinds
@@ -128,23 +128,11 @@ def _read(path: Path, checked: Application, inventory: Path) -> tuple[Applicatio
 
 
 def _as_planned(checked: Application, plan: Plan, inventory: Path) -> Application:
-    """The application as it was optimised for the plan: with calls that begin early, or without.
-
-    No plan says which. What is begun in vain is called all the same, so that the plan counts with more calls.
-    """
+    """The application as it was optimised for the plan: with calls that begin early, or without."""
     plain = optimise(checked)
-    eager = optimise(checked, usual_ms=usual_takes(plain, load_inventory(inventory)).ms)
-    visits = {share.name: share.visits for share in plan.pipelines}
-
-    def off(application: Application) -> float:
-        asked = {flow.name: demand(application, flow).visits for flow in application.flows}
-        return sum(
-            abs(each - visits.get(name, {}).get(component, 0.0))
-            for name, of in asked.items()
-            for component, each in of.items()
-        )
-
-    return min((plain, eager), key=off)
+    if not any(share.early for share in plan.pipelines):
+        return plain
+    return optimise(checked, usual_ms=usual_takes(plain, load_inventory(inventory)).ms)
 
 
 def _strangers(plan: Plan, application: Application) -> Iterator[str]:
@@ -152,6 +140,11 @@ def _strangers(plan: Plan, application: Application) -> Iterator[str]:
     served, known = {flow.name for flow in application.flows}, {share.name for share in plan.pipelines}
     if served != known or known != plan.predicted.keys():
         yield f"it is for {listed(sorted(known))}, and the files have {listed(sorted(served))}"
+    early = {flow.name: early_calls(flow) for flow in application.flows}
+    for share in plan.pipelines:
+        if share.name in early and share.early != early[share.name]:
+            then, now = (listed(begun) or "nothing" for begun in (share.early, early[share.name]))
+            yield f"it begins {then} early in `{share.name}`, and for what the files say it would be {now}"
     for name in sorted({name for share in plan.pipelines for name in share.visits} | plan.components.keys()):
         if name not in plan.components or plan.components[name] != application.components.get(name):
             yield f"the component `{name}` is not as the files have it"

@@ -147,12 +147,16 @@ class Solver(msgspec.Struct, frozen=True):
     gap: Annotated[float, Meta(ge=0, le=1e12)]
 
 
-class PipelineShare(msgspec.Struct, frozen=True):
-    """A served pipeline: the load it was planned for and the expected visits of each component."""
+class PipelineShare(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A served pipeline: the load it was planned for and the expected visits of each component.
+
+    `early` are the components, by name, whose calls some branch begins before it knows that they are wanted.
+    """
 
     name: str
     load_rps: Annotated[float, Meta(gt=0, le=1e18)]
     visits: dict[str, Visits]
+    early: tuple[str, ...] = ()
 
 
 class MissedShare(msgspec.Struct, frozen=True):

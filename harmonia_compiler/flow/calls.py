@@ -37,6 +37,16 @@ def call_graph(flow: Flow) -> "nx.DiGraph[int]":
     return _reduced(before)
 
 
+def early_calls(flow: Flow) -> tuple[str, ...]:
+    """The components whose calls some branch begins early, in the order of their names."""
+    found: set[str] = set()
+    for body in flow.bodies:
+        selects = (node.operation for node in body.nodes if isinstance(node.operation, Select))
+        begun = (body.nodes[at].operation for select in selects for at in select.early)
+        found |= {call.component for call in begun if isinstance(call, Call)}
+    return tuple(sorted(found))
+
+
 def _all(sets: Sequence[int], of: Iterable[int]) -> int:
     return reduce(or_, (sets[each] for each in of), 0)
 

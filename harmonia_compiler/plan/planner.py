@@ -8,6 +8,7 @@ from pathlib import PurePath
 from harmonia_compiler.contract.inventory import Host, Inventory
 from harmonia_compiler.contract.plan import FORMAT_VERSION, CutText, MissedShare, PipelineShare, Plan, Replica, Solver
 from harmonia_compiler.diagnostics.source import Source
+from harmonia_compiler.flow.calls import early_calls
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.lateness import Takes
 from harmonia_compiler.plan.build import Demanded, build_problem
@@ -122,13 +123,14 @@ def write_down(
     used = used_options(problem, replicas)
     carried = rate(problem, used)
     busy = utilisations(problem, used, carried if carried < float("inf") else 1.0)
+    early = {flow.name: early_calls(flow) for flow in application.flows}
     components = sorted({name for need in problem.needs for name in need.components} | set(problem.external_ms))
     engines = sorted({application.components[name].engine for name in components})
     return Plan(
         format_version=FORMAT_VERSION,
         objective=problem.aim,
         pipelines=tuple(
-            PipelineShare(one.name, one.load_rps, dict(sorted(one.visits.items())))
+            PipelineShare(one.name, one.load_rps, dict(sorted(one.visits.items())), early[one.name])
             for one in sorted(problem.pipelines, key=lambda one: one.name)
         ),
         components={name: application.components[name] for name in components},

@@ -83,7 +83,7 @@ def test_a_saved_plan_is_tried_as_it_is_and_every_report_says_which_one_was(
 def test_a_plan_that_is_read_is_tried_as_where_it_was_made(
     source: str, files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With what begins early where it needs that, which the plan does not say."""
+    """With what begins early where it needs that."""
     (tmp_path / "ask.rag").write_text(source)
     path = saved(files, tmp_path)
     assert ("begins early" in capsys.readouterr().err) == (source == EARLY)
@@ -210,6 +210,10 @@ def _strange_visits(_: Path, plan: dict[str, Any]) -> None:
     plan["pipelines"][0]["visits"]["other"] = 1.0
 
 
+def _strange_beginnings(_: Path, plan: dict[str, Any]) -> None:
+    plan["pipelines"][0]["early"] = ["answer"]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -225,6 +229,7 @@ def _strange_visits(_: Path, plan: dict[str, Any]) -> None:
         (_no_engine, "the engine `model` is not as the files have it"),
         (_nothing_predicted, "it is for `ask`"),
         (_strange_visits, "the component `other` is not as the files have it"),
+        (_strange_beginnings, "it begins `answer` early in `ask`, and for what the files say it would be nothing"),
     ],
 )
 def test_a_plan_of_something_else_is_a_finding(

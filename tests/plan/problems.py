@@ -16,7 +16,7 @@ from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.inventory import Gpu, Host
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import Text
-from harmonia_compiler.flow.graph import Application
+from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.plan.problem import Need, Path, Pipeline, Problem, Promise, Step, fits, room, take, worth
 from harmonia_compiler.plan.queueing import GIVEN_UP_SPREAD, LATENCY_CV, LEAST_PART, mixes
 from harmonia_compiler.plan.variables import Key
@@ -84,12 +84,13 @@ def machine(name: str, cpus: int, gpus: int = 0, price: float = 0.0, gpu: str = 
 
 
 def application(problem: Problem) -> Application:
-    """An application whose components and engines are those of a problem."""
+    """An application whose components, engines and pipelines are those of a problem; the last call nothing."""
     components = {
         name: Component(name, "python", each.engine, (), Text()) for each in problem.needs for name in each.components
     }
     engines = {each.engine: Engine(each.engine, "python", {}) for each in problem.needs}
-    return Application(engines, components, ())
+    flows = tuple(Flow(each.name, (), Text(), (), 0) for each in problem.pipelines)
+    return Application(engines, components, flows)
 
 
 def replicas_of(problem: Problem, counts: dict[Key, int]) -> dict[str, int]:

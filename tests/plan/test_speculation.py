@@ -6,6 +6,7 @@ import pytest
 
 from harmonia_compiler.cli.exits import FINE, INFEASIBLE
 from harmonia_compiler.cli.main import run
+from harmonia_compiler.contract.plan import read_plan
 
 LAPTOP = str(Path(__file__).resolve().parents[2] / "samples" / "inventories" / "laptop.toml")
 
@@ -34,7 +35,7 @@ ON_OURS = "polish(write(question, web(question)))"
 def planned(folder: Path, bound: str, answer: str) -> int:
     source = folder / "ask.rag"
     source.write_text(PROGRAM.replace("BOUND", bound).replace("ANSWER", answer))
-    return run(["plan", str(source), "--inventory", LAPTOP])
+    return run(["plan", str(source), "--inventory", LAPTOP, "--out", str(folder / "plan.json")])
 
 
 @pytest.mark.parametrize(("answer", "bound"), [(ELSEWHERE, "6700 ms"), (ON_OURS, "30 s")])
@@ -52,6 +53,7 @@ def test_a_search_begins_early_where_the_promise_cannot_be_kept_otherwise(
     """Even without what our own model takes, the calls one after the other take 6.58 s at the promised quantile."""
     assert planned(tmp_path, bound, answer) == FINE
     assert "`ask` begins early, to keep its latency: web\n" in capsys.readouterr().err
+    assert read_plan(tmp_path / "plan.json").pipelines[0].early == ("web",)
 
 
 def test_a_promise_that_cannot_be_kept_either_way_says_how_near_one_comes(
