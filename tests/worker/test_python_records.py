@@ -51,6 +51,9 @@ async def halves(basket: Basket) -> Basket:
 def second(query: str, other: str = "none", /) -> str:
     return other
 
+def shelves(row: Row, more: int) -> list[int]:
+    return list(range(row.count + more))
+
 def vague(offer: "Missing", **more: str) -> str:
     return offer["name"]
 """
@@ -124,6 +127,7 @@ async def test_what_checking_reads_in_annotations_can_be_called(
     [
         ("priced", {"offer": TEA | {"more": "left out"}}, 2.0),
         ("second", {"query": "tea"}, "none"),
+        ("shelves", {"row": {"offer": TEA, "count": 1.0}, "more": 2.0}, [0, 1, 2]),
         ("vague", {"offer": TEA, "more": "what its annotation names is not there"}, "tea"),
     ],
 )
@@ -141,6 +145,8 @@ async def test_what_fits_in_other_ways_can_be_called(
         ("priced", {"offer": "tea"}, "'tea' is not a record"),
         ("priced", {"offer": TEA | {"price": -1}}, "no such price"),
         ("sums", {"basket": {"rows": 3}, "offers": []}, "3 is not a list"),
+        ("shelves", {"row": {"offer": TEA, "count": 1}, "more": 2.5}, "2.5 is not a whole number"),
+        ("shelves", {"row": {"offer": TEA, "count": 0.5}, "more": 2}, "0.5 is not a whole number"),
         ("second", {"query": "tea", "more": 1}, "unexpected keyword argument 'more'"),
         ("second", {"other": "cake"}, "'query'"),
     ],

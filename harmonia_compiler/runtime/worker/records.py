@@ -1,4 +1,4 @@
-"""Records as a user's function has them: objects of its own classes, where JSON has plain ones.
+"""Values as a user's function has them: records as objects of its own classes, and whole numbers as `int`.
 
 What the annotations say decides what a function is given; what it returns is plain by what it is.
 """
@@ -60,6 +60,8 @@ def _maker(hint: Any, around: tuple[Any, ...]) -> Maker | None:
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _maker(parts[0], around)
+    if hint is int:
+        return _whole
     if origin is list and parts:
         item = _maker(parts[0], around)
         return item and partial(_list, item)
@@ -71,6 +73,15 @@ def _maker(hint: Any, around: tuple[Any, ...]) -> Maker | None:
     if is_class:
         return partial(_object, hint, frozenset(fields), inner)
     return partial(_object, dict, frozenset(fields), inner) if inner else None
+
+
+def _whole(value: Any) -> Any:
+    """The number as an `int`, as which JSON may have written it with a point. Raises TypeError for a fraction."""
+    if not isinstance(value, float):
+        return value
+    if not value.is_integer():
+        raise TypeError(f"{value} is not a whole number")
+    return int(value)
 
 
 def _list(item: Maker, value: Any) -> list[Any]:
