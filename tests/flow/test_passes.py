@@ -218,7 +218,7 @@ def _changes(flow: Flow, made: Application, context: Context) -> set[str]:
 def test_every_pass_changes_some_of_the_random_flows_and_guesses_are_made() -> None:
     """So that what is said of every pass over random flows says something of each."""
     changed, with_blocks_changed, guessing = Counter[str](), Counter[str](), 0
-    for seed in range(50):
+    for seed in range(80):
         flow = make_flow(Random(seed), 1 + seed % 14)
         changed.update(_changes(flow, application(flow), Context(application(flow), KINDS, USUAL_MS)))
         flow, made = with_blocks(make_program(Random(seed), 1 + seed % 16, early=False))
