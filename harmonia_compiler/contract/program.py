@@ -167,7 +167,8 @@ class Each(msgspec.Struct, frozen=True, tag="each"):
     """Runs a block once for each item of the lists, side by side; the value is the list of the results, in order.
 
     The block's first arguments are an item of each of the lists, which are equally long; then come
-    the values at `inputs`. The block has one result. More than `MOST_ITEMS` items are a failure.
+    the values at `inputs`. How many items there are the first list says, which is awaited; the others are by
+    need, as the inputs are. The block has one result. More than `MOST_ITEMS` items are a failure.
     """
 
     block: int

@@ -51,7 +51,7 @@ def _strict(operation: Operation, body: Body, needs: Sequence[Needs]) -> tuple[i
         case Select(condition):
             return (condition,)
         case Each(_, lists):
-            return lists
+            return lists[:1]
         case Attempt(block, read):
             return tuple(read[index] for index in needs[block][0])
         case Repeat(block, read):

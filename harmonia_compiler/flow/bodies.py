@@ -85,7 +85,7 @@ def reads_always(operation: Operation) -> tuple[int, ...]:
         case Select(condition):
             return (condition,)
         case Each(_, lists):
-            return lists
+            return lists[:1]
         case Repeat() | Attempt():
             # What is handed to a block may not be read on every path of it.
             return ()

@@ -17,7 +17,7 @@ def certain_calls(program: Program) -> dict[str, str]:
             case Select():
                 read = (operation.condition,)
             case Each():
-                read = operation.lists
+                read = operation.lists[:1]
             case Attempt():
                 read = operation.awaits
             case Repeat() | Argument():

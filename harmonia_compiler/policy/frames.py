@@ -28,7 +28,8 @@ class Failure(msgspec.Struct, frozen=True):
 class Frame(msgspec.Struct, eq=False):
     """One run of some operations.
 
-    `items` are the values of its first arguments, `sources` the places of the others. `missing[p]`
+    `sources` are the places of its arguments. Of those the first ones, so many as it has `lists`, are lists, of
+    each of which it is given the item at `item`. `missing[p]`
     counts the values that position p waits for, `waiters[p]` are the places that wait for p. `hopeful[p]`
     are the selects that had p begun in the hope that they need it, which holds it alive, too. `calls[p]`
     is the last call that was sent for p, `runs[p]` what p runs. `failures` are those of calls that may
@@ -38,9 +39,10 @@ class Frame(msgspec.Struct, eq=False):
     operations: tuple[Operation, ...]
     results: tuple[int, ...]
     run: "Run | None" = None
-    items: tuple[Value, ...] = ()
     sources: "tuple[Place, ...]" = ()
     path: Path = ()
+    lists: int = 0
+    item: int = 0
     values: dict[int, Value] = {}
     waiters: "dict[int, list[Place]]" = {}
     missing: dict[int, int] = {}

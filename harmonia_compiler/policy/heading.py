@@ -43,8 +43,8 @@ def _further(program: Program, frame: Frame, at: int) -> Place | None:
             return frame, then if frame.values[condition] else otherwise
         case After(_, then):
             return frame, then
-        case Argument(index) if index >= len(frame.items):
-            return frame.sources[index - len(frame.items)]
+        case Argument(index) if index >= frame.lists:
+            return frame.sources[index]
         case Output(repeat, index) if repeat in frame.values:
             last = frame.values[repeat]
             return last, last.results[1 + index]

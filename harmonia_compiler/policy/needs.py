@@ -27,7 +27,7 @@ def unmet(frame: Frame, at: int, operation: Operation) -> list[Place]:
 def _particular(frame: Frame, at: int, operation: Operation) -> Iterable[Place]:
     match operation:
         case Argument(index):
-            return frame.sources[index - len(frame.items) :][:1] if index >= len(frame.items) else ()
+            return (frame.sources[index],)
         case Output(repeat, index):
             last: Frame | None = frame.values.get(repeat)
             return ((frame, repeat),) if last is None else ((last, last.results[1 + index]),)
@@ -39,8 +39,8 @@ def _of_runner(frame: Frame, at: int, operation: Operation) -> Iterable[Place]:
     """What runs a block waits for what it needs to begin, then for its frames."""
     run = frame.runs.get(at)
     match operation:
-        case Each(_, lists):
-            return [(frame, each) for each in lists] if run is None else [(one, one.results[0]) for one in run.frames]
+        case Each(_, (first, *_)):
+            return ((frame, first),) if run is None else [(one, one.results[0]) for one in run.frames]
         case Repeat():
             return () if run is None or run.rounds == operation.limit else ((run.frames[0], run.frames[0].results[0]),)
         case Attempt():

@@ -11,14 +11,26 @@ class Unequal(Exception):
     """Lists of different lengths, or too long ones, where items are taken one by one."""
 
 
-def items_of(lists: list[Value]) -> list[tuple[Value, ...]]:
-    """The first items of all lists, then the second ones, and so on. Raises Unequal."""
+def items_in(lists: list[Value]) -> int:
+    """How many items each of the lists has. Raises Unequal."""
     lengths = {len(items) for items in lists}
     if len(lengths) > 1:
         raise Unequal(f"lists of {' and '.join(map(str, sorted(lengths)))} items were given where they must be equal")
-    if max(lengths) > MOST_ITEMS:
-        raise Unequal(f"a list of {max(lengths)} items was given, and {MOST_ITEMS} is the most")
-    return list(zip(*lists, strict=True))
+    (number,) = lengths
+    if number > MOST_ITEMS:
+        raise Unequal(f"a list of {number} items was given, and {MOST_ITEMS} is the most")
+    return number
+
+
+def handed(frame: Frame, index: int) -> Value:
+    """What a frame is given as its argument, of a list one item. Raises Unequal."""
+    source, at = frame.sources[index]
+    value = source.values[at]
+    if index >= frame.lists:
+        return value
+    first, begun = frame.sources[0]
+    items_in([first.values[begun], value])
+    return value[frame.item]
 
 
 def begin(turn: Turn, frame: Frame, at: int, operation: Repeat | Each | Attempt) -> None:
@@ -28,13 +40,13 @@ def begin(turn: Turn, frame: Frame, at: int, operation: Repeat | Each | Attempt)
     sources = tuple((frame, read) for read in operation.inputs)
     match operation:
         case Each(_, lists):
-            taken = items_of([frame.values[each] for each in lists])
+            given = (*((frame, read) for read in lists), *sources)
             run.frames = [
-                Frame(block.operations, block.results, run, items, sources, (*frame.path, ("item", number)))
-                for number, items in enumerate(taken, start=1)
+                Frame(block.operations, block.results, run, given, (*frame.path, ("item", item + 1)), len(lists), item)
+                for item in range(items_in([frame.values[lists[0]]]))
             ]
         case Attempt():
-            run.frames = [Frame(block.operations, block.results, run, (), sources, frame.path)]
+            run.frames = [Frame(block.operations, block.results, run, sources, frame.path)]
             if operation.within_ms is not None:
                 run.timer = turn.state.number()
                 turn.state.timers[run.timer] = run
@@ -71,4 +83,4 @@ def come_further(turn: Turn, run: Run, operation: Repeat | Each | Attempt, progr
 
 def _begin_round(run: Run, block: Block, sources: tuple[Place, ...]) -> None:
     run.rounds += 1
-    run.frames = [Frame(block.operations, block.results, run, (), sources, (*run.place[0].path, ("round", run.rounds)))]
+    run.frames = [Frame(block.operations, block.results, run, sources, (*run.place[0].path, ("round", run.rounds)))]

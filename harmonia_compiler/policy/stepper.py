@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from harmonia_compiler.contract.program import Attempt, Call, Each, Program, Repeat, Select
+from harmonia_compiler.contract.program import Attempt, Call, Each, Operation, Program, Repeat, Select
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.policy.events import Answer, Begun, Command, Elapsed, Event, Failed, Finished, Send, Started
 from harmonia_compiler.policy.failing import OUTSIDE, fail, lapse
@@ -22,7 +22,7 @@ from harmonia_compiler.policy.frames import Failure, Frame, Place, State
 from harmonia_compiler.policy.heading import heading
 from harmonia_compiler.policy.leaving import is_awaited, leave_orphans, unhope
 from harmonia_compiler.policy.needs import unmet, way_up
-from harmonia_compiler.policy.runs import Unequal, begin, come_further, items_of
+from harmonia_compiler.policy.runs import Unequal, begin, come_further, items_in
 from harmonia_compiler.policy.turn import Turn, is_pure
 from harmonia_compiler.policy.values import evaluate
 
@@ -146,7 +146,16 @@ def _further(turn: Turn, frame: Frame, at: int) -> None:
     elif isinstance(operation, _RUNNERS):
         _run(turn, frame, at, operation)
     else:
-        _record(turn, frame, at, evaluate(operation, frame, turn.state.arguments))
+        _evaluate(turn, frame, at, operation)
+
+
+def _evaluate(turn: Turn, frame: Frame, at: int, operation: Operation) -> None:
+    try:
+        value = evaluate(operation, frame, turn.state.arguments)
+    except Unequal as problem:
+        fail(turn, (frame, at), Failure(None, str(problem)))
+    else:
+        _record(turn, frame, at, value)
 
 
 def _record(turn: Turn, frame: Frame, at: int, value: Value) -> None:
@@ -224,7 +233,7 @@ def _send(turn: Turn, frame: Frame, at: int, call: Call) -> None:
     given = {port: frame.values[read] for port, read in zip(call.ports, call.inputs, strict=True)}
     if call.over:
         try:
-            items = items_of([given[port] for port in call.over])
+            items = items_in([given[port] for port in call.over])
         except Unequal as problem:
             fail(turn, place, Failure(call.component, str(problem)))
             return

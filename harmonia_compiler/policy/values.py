@@ -23,10 +23,11 @@ from harmonia_compiler.contract.program import (
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.functions.registry import functions
 from harmonia_compiler.policy.frames import Frame
+from harmonia_compiler.policy.runs import handed
 
 
 def evaluate(operation: Operation, frame: Frame, arguments: Mapping[str, Value]) -> Value:
-    """The value of an operation in a frame; `arguments` are those of the request."""
+    """The value of an operation in a frame; `arguments` are those of the request. Raises Unequal."""
     values = frame.values
     match operation:
         case Constant(value):
@@ -52,10 +53,7 @@ def evaluate(operation: Operation, frame: Frame, arguments: Mapping[str, Value])
 def _rarer(operation: Operation, frame: Frame) -> Value:
     match operation:
         case Argument(index):
-            if index < len(frame.items):
-                return frame.items[index]
-            source, at = frame.sources[index - len(frame.items)]
-            return source.values[at]
+            return handed(frame, index)
         case Output(repeat, index):
             last: Frame = frame.values[repeat]
             return last.values[last.results[1 + index]]

@@ -4,7 +4,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import iter_modules
 from random import Random
@@ -22,7 +22,7 @@ from harmonia_compiler.flow.lower import lower
 from harmonia_compiler.flow.passes.definition import Context, Pass
 from harmonia_compiler.flow.passes.registry import PASSES, apply, optimise, selected
 from harmonia_compiler.flow.text import show_flow
-from harmonia_compiler.policy.events import Answer, Fail
+from harmonia_compiler.policy.events import Answer, Command, Event, Fail, Finished
 from tests.examples import examples
 from tests.flow.library import KINDS, application, read_flow
 from tests.flow.random_flows import BLOCK_KINDS, EACH_MADE, flows, make_flow, with_blocks
@@ -205,6 +205,46 @@ def test_with_loops_lists_and_fallbacks_every_pass_keeps_what_comes_of_a_request
             driven = _ByItems(lower(passed, made), seed, failing).run()
             check(driven)
             assert isinstance(driven.ended, Fail if isinstance(before.outcome, Bad) else Answer), name
+
+
+@dataclass
+class _Clocked(Driven):
+    """One request whose calls each take as long as their component's do; `now` is how long it has taken."""
+
+    takes: Mapping[str, float] = field(default_factory=dict)
+    now: float = 0.0
+    due: dict[int, float] = field(default_factory=dict)
+
+    def take(self, commands: list[Command]) -> None:
+        super().take(commands)
+        for call, send in self.open_calls.items():
+            self.due.setdefault(call, self.now + self.takes[send.component])
+
+    def choose(self, chance: Random) -> Event:
+        call = min(self.open_calls, key=lambda call: (self.due[call], call))
+        self.now = self.due[call]
+        send = self.open_calls[call]
+        value = self.answers(self.program.components[send.component], send.inputs, send.settings, send.over)
+        return Finished(call, value)
+
+
+@given(programs(), SEEDS)
+@examples(300)
+def test_an_engine_that_is_asked_once_for_all_items_keeps_nobody_waiting(program: Program, seed: int) -> None:
+    """What an item asks besides, of itself or of what is around it, does not wait for what all of them ask."""
+    flow, made = with_blocks(program)
+    runners = [node.operation for body in flow.bodies for node in body.nodes if isinstance(node.operation, Each)]
+    assume(all(len(each.lists) == 1 for each in runners))
+    (batch_each,) = [each for each in PASSES if each.name == "batch_each"]
+    batched = apply((batch_each,), flow, Context(made, BLOCK_KINDS))
+    assume(batched != flow)
+    chance = Random(seed)
+    takes = {name: chance.choice((1.0, 3.0, 10.0, 30.0, 100.0)) for name in made.components}
+    before, after = (_Clocked(lower(each, made), 0, takes=takes) for each in (flow, batched))
+    before.run()
+    after.run()
+    assert after.ended == before.ended
+    assert after.now <= before.now
 
 
 def _changes(flow: Flow, made: Application, context: Context) -> set[str]:

@@ -206,18 +206,27 @@ class _Frame:
         return frame, told
 
     def each(self, at: int, each: Each) -> Outcome:
-        lists = _all([self.get(one) for one in each.lists])
-        if isinstance(lists, Bad):
-            return lists
-        if len({len(items) for items in lists.value}) > 1 or len(lists.value[0]) > MOST_ITEMS:
+        first = self.get(each.lists[0])
+        if isinstance(first, Bad):
+            return first
+        number = len(first.value)
+        if number > MOST_ITEMS:
             return Bad(frozenset({(self.name, None)}))
         shared = self.handed(each.inputs)
-        items = list(zip(*lists.value, strict=True))
         frames = [
-            self.block(at, number, [*(partial(Ok, one) for one in item), *shared])
-            for number, item in enumerate(items, start=1)
+            self.block(at, 1 + item, [*(partial(self.item, one, item, number) for one in each.lists), *shared])
+            for item in range(number)
         ]
-        return _with(_all([frame.result(0) for frame in frames]), lists)
+        return _with(_all([frame.result(0) for frame in frames]), first)
+
+    def item(self, of: int, at: int, number: int) -> Outcome:
+        """One item of a list that must have so many."""
+        items = self.get(of)
+        if isinstance(items, Bad):
+            return items
+        if len(items.value) != number:
+            return Bad(frozenset({(self.name, None)}))
+        return Ok(items.value[at], items.calls)
 
     def attempt(self, at: int, attempt: Attempt) -> Outcome:
         awaited = _all([self.get(one) for one in attempt.awaits] if attempt.within_ms is not None else [])

@@ -184,6 +184,28 @@ def test_items_are_worked_on_side_by_side_and_keep_their_order() -> None:
     assert asked.finish("say", "A") == ["answer ['A', 'B']"]
 
 
+BESIDES = Block((Argument(0), Argument(1), call("join", 0, 0), call("join", 2, 1)), (3,))
+
+
+def test_items_begin_what_does_not_read_a_further_list_before_that_is_there() -> None:
+    lists = (Constant(["a", "b"]), call("say", 0, over=("q",)))
+    asked = request(*lists, Each(0, (0, 1), ()), blocks=(BESIDES,), result_type=TEXTS)
+    assert asked.start() == ["join", "say", "join2"]
+    assert asked.finish("say", ["A", "B"]) == []
+    assert asked.finish("join", "1") == ["join3"]
+    assert asked.sends["join3"].inputs == {"one": "1", "other": "A"}
+    assert asked.finish("join2", "2") == ["join4"]
+    assert asked.sends["join4"].inputs == {"one": "2", "other": "B"}
+
+
+def test_a_further_list_that_is_not_as_long_is_a_failure_where_an_item_reads_it() -> None:
+    lists = (Constant(["a", "b"]), Constant(["c"]))
+    reads, leaves = Block((Argument(0), Argument(1)), (1,)), Block((Argument(0), Argument(1)), (0,))
+    (told,) = request(*lists, Each(0, (0, 1), ()), blocks=(reads,), result_type=TEXTS).start()
+    assert told.startswith("fail None: lists of 1 and 2 items")
+    assert request(*lists, Each(0, (0, 1), ()), blocks=(leaves,), result_type=TEXTS).start() == ["answer ['a', 'b']"]
+
+
 def test_no_items_give_an_empty_list() -> None:
     assert request(Constant([]), Each(0, (0,), ()), blocks=(ITEM,), result_type=TEXTS).start() == ["answer []"]
 

@@ -1,7 +1,8 @@
 """Asks an engine once for all items of a list, where every item asks it and it can answer for many at once.
 
 The first calls of an `Each`'s block, those that read items and what is the same for all, become one
-call before the list is worked on; its results are items of a further list. So one after the other a
+call outside of it, whose results are items of a further list. That is awaited by what reads an item of it
+alone, so that all else that the items ask for begins when it would have begun. So one after the other a
 whole chain may leave the block, and a list whose items nothing is left to do with is that list itself.
 """
 

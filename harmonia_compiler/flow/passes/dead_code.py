@@ -42,7 +42,7 @@ def without_unread(flow: Flow) -> Flow:
     """Keep what the result reads, directly or not, in its order.
 
     What a loop carries goes where neither its test nor what is read after it needs it in any round.
-    An `Each` keeps at least one list, which says how many items there are.
+    An `Each` keeps its first list, which says how many items there are.
     """
     bodies = flow.bodies
     reads: list[Reads] = []
@@ -99,7 +99,7 @@ def _needed(operation: Runner, wanted: Iterable[int], reads: Sequence[Reads]) ->
         arguments |= read
         if isinstance(operation, Repeat):
             pending |= {1 + index for index in read if index < operation.carried} - results
-    if isinstance(operation, Each) and arguments.isdisjoint(range(len(operation.lists))):
+    if isinstance(operation, Each):
         arguments.add(0)
     return results, arguments
 
