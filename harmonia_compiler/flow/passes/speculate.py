@@ -121,7 +121,7 @@ def _at_hand(flow: Flow) -> list[frozenset[int]]:
             if block is not None:
                 arguments[block] |= {argument for argument, at in invariants(node.operation) if at in found[index]}
                 if isinstance(node.operation, Each):
-                    arguments[block] |= set(range(len(node.operation.lists)))
+                    arguments[block].add(0)
     return found
 
 
