@@ -325,6 +325,10 @@ class MalformedReply(Exception):
     """An engine's answer that cannot be read, or whose value is outside the declared type."""
 
 
+class CutOff(MalformedReply):
+    """An answer that ends where `max_tokens` did, and is not known to be complete: it may be no value of the type."""
+
+
 class FailedReply(MalformedReply):
     """An engine that says within its answer that it failed: the next one may do better."""
 

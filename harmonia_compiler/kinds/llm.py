@@ -242,11 +242,12 @@ def encode(engine: Engine, component: Component, inputs: Mapping[str, Value], *,
         "messages": messages(component, inputs),
         "max_tokens": value_of("max_tokens", given, SETTINGS),
         "temperature": value_of("temperature", given, SETTINGS),
-        **{name: given[name] for name in ("top_p", "seed", "stop") if given.get(name) is not None},
+        **{name: given[name] for name in ("top_p", "seed") if given.get(name) is not None},
         **constraint(component.result),
     }
-    if given.get(IGNORE_EOS) and component.result == Text():
-        document[IGNORE_EOS] = True
+    # Where an answer of another type ends is settled by its form alone.
+    if component.result == Text():
+        document |= {name: given[name] for name in ("stop", IGNORE_EOS) if given.get(name)}
     if priority := given.get(PRIORITY):
         document[PRIORITY] = priority
     if stream:

@@ -29,7 +29,7 @@ from harmonia_compiler.contract.types import (
     json_schema,
     mismatch,
 )
-from harmonia_compiler.kinds.kind import FailedReply, MalformedReply
+from harmonia_compiler.kinds.kind import CutOff, FailedReply, MalformedReply
 
 CHAT = "/v1/chat/completions"
 EMBEDDINGS = "/v1/embeddings"
@@ -44,6 +44,7 @@ _ROLES = frozenset({"user", "assistant", "system"})
 _TRUTH = {"yes": True, "no": False}
 #: What stands between the values of ports where there is no prompt.
 BETWEEN_LOOSE = "\n\n"
+_CUT_OFF = "the model's answer was cut off at `max_tokens`"
 #: Numbers are bounded in length, so that a model cannot go on writing digits.
 _NUMBER_PATTERN = r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,9})?"
 
@@ -184,21 +185,42 @@ def decode_chat(component: Component, body: bytes) -> Reply:
 
 
 def _typed(text: str, result: Type, finish: str) -> Value:
-    value: Value
+    if isinstance(result, Text):
+        return text
+    try:
+        value = checked(_written(text, result), result, "the model's answer")
+    except MalformedReply as problem:
+        if finish != "length":
+            raise
+        raise CutOff(_CUT_OFF) from problem
+    if finish == "length" and _may_go_on(value, result):
+        raise CutOff(_CUT_OFF)
+    return value
+
+
+def _written(text: str, result: Type) -> Value:
+    """What a text means as a value of the type, of which it may be none."""
     match result:
-        case Text():
-            return text
         case Labels():
-            value = text.strip()
+            return text.strip()
         case Bool():
-            value = _TRUTH.get(text.strip(), text)
+            return _TRUTH.get(text.strip(), text)
         case _:
             try:
-                value = msgspec.json.decode(text)
+                return msgspec.json.decode(text)
             except _UNREADABLE as problem:
-                cut = "was cut off at `max_tokens`" if finish == "length" else f"is not JSON ({problem})"
-                raise MalformedReply(f"the model's answer {cut}") from problem
-    return checked(value, result, "the model's answer")
+                raise MalformedReply(f"the model's answer is not JSON ({problem})") from problem
+
+
+def _may_go_on(value: Value, result: Type) -> bool:
+    """Whether another value of the type begins as this one is written: JSON and truth values show where they end."""
+    match result:
+        case Number():
+            return True
+        case Labels(labels):
+            return any(label != value and label.startswith(value) for label in labels)
+        case _:
+            return False
 
 
 def spoken(value: Value, result: Type) -> str:

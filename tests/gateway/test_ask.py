@@ -291,6 +291,7 @@ def test_what_streams_something_else_is_no_gateway(event: bytes) -> None:
         (502, "component_error", "E1105", "then ask again: `harmoniac ingest PATH... --service 'my bundle'`"),
         (503, "component_busy", "E1105", "ask again in a moment; `harmoniac status 'my bundle'` tells what runs"),
         (400, "component_refused", "E1105", "ask something shorter or simpler"),
+        (400, "answer_cut_off", "E1105", "compile with a larger `max_tokens`"),
         (500, "internal", "E1105", "`harmoniac logs 'my bundle' gateway` may tell more"),
         (504, "deadline_exceeded", "E1106", "compile with a wider `slo … latency`"),
         (504, "deadline_exceeded", "E1106", "`harmoniac logs 'my bundle' gateway` may tell more"),

@@ -200,6 +200,25 @@ async def test_max_tokens_can_only_lower(
     assert engine.calls[-1]["max_tokens"] == sent
 
 
+@pytest.mark.parametrize(("asked", "status"), [(3, 400), (None, 502), (9999, 502)])
+async def test_a_label_that_is_cut_off_is_the_fault_of_whoever_said_how_long_it_may_be(
+    client: openai.AsyncOpenAI, engine: FakeEngine, asked: int | None, status: int
+) -> None:
+    engine.words, engine.finish = ["Blue", " as"], "length"
+    limit = openai.omit if asked is None else asked
+    with pytest.raises(openai.APIStatusError, match=r"`shade`: .* was cut off at `max_tokens`") as raised:
+        await client.chat.completions.create(model="shade", messages=ASK, max_tokens=limit)
+    assert (raised.value.status_code, raised.value.code) == (status, "answer_cut_off")
+    assert len(engine.calls) == 1
+
+
+async def test_a_stop_text_ends_no_label(client: openai.AsyncOpenAI, engine: FakeEngine) -> None:
+    answer = await client.chat.completions.create(model="shade", messages=ASK, stop=["o"], seed=7)
+    assert answer.choices[0].message.content == "Blue as the sky"
+    assert engine.calls[0]["seed"] == 7
+    assert "stop" not in engine.calls[0]
+
+
 async def test_an_answer_of_exactly_so_many_tokens_can_be_asked_for(
     client: openai.AsyncOpenAI, engine: FakeEngine
 ) -> None:

@@ -96,6 +96,14 @@ def test_only_a_text_goes_on_past_its_end() -> None:
     assert "ignore_eos" not in sent(typed, {"question": "Why?"})
 
 
+@pytest.mark.parametrize("result", [Labels(("yes", "no")), Bool(), Number(), STEP, ListOf(Text())])
+def test_no_text_ends_what_has_an_end_by_its_form(result: Type) -> None:
+    typed = component(QUESTION, settings={"stop": ["o"], "seed": 3}, result=result)
+    document = sent(typed, {"question": "Why?"})
+    assert "stop" not in document
+    assert document["seed"] == 3
+
+
 def test_passages_print_numbered_with_their_source() -> None:
     asked = component(QUESTION, PASSAGES, prompt=(Insert("passages"), "\n\nQuestion: ", Insert("question")))
     [message] = sent(asked, {"question": "Where?", "passages": TWO})["messages"]
@@ -202,12 +210,31 @@ def test_answers_become_values(result: Type, content: str, value: Value) -> None
 
 
 @pytest.mark.parametrize(
+    ("result", "content", "value"),
+    [
+        (Text(), "Blue as", "Blue as"),
+        (Labels(("more", "more-of-it")), "more-of-it", "more-of-it"),
+        (Bool(), "yes", True),
+        (ListOf(Text()), '["a"]', ["a"]),
+        (STEP, '{"thought":"t","done":true}', {"thought": "t", "done": True}),
+    ],
+)
+def test_what_is_complete_with_its_last_token_is_an_answer(result: Type, content: str, value: Value) -> None:
+    assert LLM.decode(component(result=result), replied(content, "length")).value == value
+
+
+@pytest.mark.parametrize(
     ("result", "body", "why"),
     [
         (Labels(("yes", "no")), replied("maybe"), "'maybe' is none of"),
         (Bool(), replied("true"), "'true' is neither true nor false"),
         (Number(), replied("twelve"), "is not JSON"),
         (ListOf(Text()), replied('["a", "b', "length"), "was cut off at `max_tokens`"),
+        (Number(), replied("12", "length"), "was cut off at `max_tokens`"),
+        (Labels(("yes", "no")), replied("ye", "length"), "was cut off at `max_tokens`"),
+        (Labels(("more", "more-of-it")), replied("more", "length"), "was cut off at `max_tokens`"),
+        (Bool(), replied("y", "length"), "was cut off at `max_tokens`"),
+        (Labels(("yes", "no")), replied("ye"), "'ye' is none of"),
         (ListOf(Text()), replied("[1]"), "item 0: 1 is not text"),
         (STEP, replied('{"thought":"t"}'), "`done` is missing"),
         (Text(), replied(None), "holds no text"),

@@ -75,7 +75,7 @@ class Chat:
             )
         room = self.engine.scheduler.room(prompt)
         said = self.speech.answer(called(request.headers), ask, body, room)
-        finish = "length" if said.tokens >= min(ask.most or room, room) else "stop"
+        finish = "length" if not said.is_whole and said.tokens >= min(ask.most or room, room) else "stop"
         sequence = Sequence(prompt, said.tokens, _blocks(text, self.block), priority=ask.priority)
         account = self.metrics.called(prompt, ask.most, sequence)
         # Its client has left unless one of the two says otherwise.

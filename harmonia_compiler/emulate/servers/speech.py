@@ -25,10 +25,11 @@ USUAL_TOKENS = 128.0
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """An answer, and how many tokens it has."""
+    """An answer, and how many tokens it has. What `is_whole` is not cut off, also where it has as many as it may."""
 
     text: str
     tokens: int
+    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Speech:
             return _cut(str(value), most)
         asked, kind = msgspec.structs.replace(component, settings=settings), kinds()[component.kind]
         tokens = kind.work(asked, {}, kind.result_extent(asked)).output_tokens
-        return Said(spoken(value, component.result), max(1, round(tokens)))
+        return Said(spoken(value, component.result), max(1, round(tokens)), is_whole=True)
 
     def _unknown(self, whose: Called, most: int | None, choices: list[str] | None, body: bytes) -> Said:
         key = whose.request or hashlib.blake2b(body, digest_size=8).hexdigest()

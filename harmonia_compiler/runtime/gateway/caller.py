@@ -90,7 +90,8 @@ class Caller:
             wire = kind.encode(engine, dressed, send.inputs, stream=emit is not None)
         if not kind.external:
             wire = Wire(wire.path, wire.body, wire.method, (*wire.headers, *_named(request, send)))
-        attempt = _Attempt(self, kind, dressed, send.inputs, items, wire, stage, leg, standing, emit)
+        is_asked = options.get("max_tokens") is not None and settings.get("max_tokens") == options["max_tokens"]
+        attempt = _Attempt(self, kind, dressed, send.inputs, items, wire, stage, leg, standing, emit, is_asked)
         began = self.clock()
         try:
             reply = await attempt.in_time()
@@ -119,6 +120,8 @@ class _Attempt:
     leg: Leg
     standing: Standing
     emit: Emit | None
+    #: Whether it was the request that said how long the answer may be.
+    as_long_as_asked: bool
 
     async def in_time(self) -> Reply:
         """The answer, within the time that the component gives a call from when it wants a replica."""
@@ -240,7 +243,8 @@ class _Attempt:
             queue.answered(endpoint, self.component.name, served, first_s)
             self.caller.metrics.service[self.component.name].observe(served)
         except FAILURES as failure:
-            fault = fault_of(self.component.name, failure, began=self.stage.ttft_ms is not None)
+            began_to_leave, asked = self.stage.ttft_ms is not None, self.as_long_as_asked
+            fault = fault_of(self.component.name, failure, began=began_to_leave, as_long_as_asked=asked)
             if fault.blame in {"error", "gone"}:
                 queue.failed(endpoint, gone=fault.blame == "gone")
             raise fault from failure

@@ -345,6 +345,7 @@ _NEXT_STEPS = {
     "deadline_exceeded": "ask again, since a first answer takes longest; on a machine this slow, compile with a wider "
     "`slo … latency` (or `deadline` of the class) in the source or a smaller model; `harmoniac logs DIR gateway` may "
     "tell more",
+    "answer_cut_off": "compile with a larger `max_tokens` of the component",
     "component_refused": "ask something shorter or simpler; what its engine said stands above",
 }
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Literal
 
 from harmonia_compiler.contract.component import Component
-from harmonia_compiler.kinds.kind import FailedReply, MalformedReply
+from harmonia_compiler.kinds.kind import CutOff, FailedReply, MalformedReply
 from harmonia_compiler.policy.line import GivenUp, NoReplica, QueueFull
 from harmonia_compiler.runtime.gateway.problem import (
     INVALID_REQUEST,
@@ -45,8 +45,11 @@ Failure = Unreachable | Stuck | Refused | Broken | MalformedReply
 FAILURES = (Unreachable, Stuck, Refused, Broken, MalformedReply)
 
 
-def fault_of(component: str, failure: Failure, *, began: bool) -> Fault:
-    """What a failure of a component's call means, whose answer had begun to leave, or had not."""
+def fault_of(component: str, failure: Failure, *, began: bool, as_long_as_asked: bool = False) -> Fault:
+    """What a failure of a component's call means, whose answer had begun to leave, or had not.
+
+    `as_long_as_asked` says that it was the request that said how long the answer may be.
+    """
     match failure:
         case Refused(status=status, message=message):
             blame: Blame = "error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ""
@@ -68,6 +71,11 @@ def fault_of(component: str, failure: Failure, *, began: bool) -> Fault:
         case FailedReply():
             said = f"its engine failed within its answer: {failure}"
             return Fault(problem_of(component, HTTPStatus.BAD_GATEWAY, UPSTREAM, "component_error", said), "error")
+        case CutOff() if as_long_as_asked:
+            problem = problem_of(component, HTTPStatus.BAD_REQUEST, INVALID_REQUEST, "answer_cut_off", str(failure))
+            return Fault(problem)
+        case CutOff():
+            return Fault(problem_of(component, HTTPStatus.BAD_GATEWAY, UPSTREAM, "answer_cut_off", str(failure)))
         case MalformedReply():
             return Fault(problem_of(component, HTTPStatus.BAD_GATEWAY, UPSTREAM, "malformed_answer", str(failure)))
 

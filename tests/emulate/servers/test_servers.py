@@ -309,6 +309,22 @@ async def test_every_kind_of_replica_answers_its_calls(planned: Scenario) -> Non
         assert len(found) == 2
 
 
+async def test_a_typed_answer_as_long_as_it_may_be_is_whole(tmp_path: Path) -> None:
+    planned = planned_for(
+        tmp_path,
+        f"""
+component model = llm("{MODEL}")
+component score(question: text) -> number = model("How clear is it? {{question}}", max_tokens: 2)
+pipeline ask(question: text ~ 20 tokens) -> number {{
+    load 1 rps
+    return score(question)
+}}
+""",
+    )
+    async with emulated(planned) as (_, at):
+        assert isinstance(await called(planned, at["model"], "score", "1", question="q"), float)
+
+
 async def test_a_search_finds_what_it_finds_in_a_simulation_in_whatever_order_searches_come(planned: Scenario) -> None:
     component = planned.service.programs["ask"].components["search"]
     async with emulated(planned) as (_, at):
