@@ -14,8 +14,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from harmonia_compiler.contract.program import Call, Each, Operation, Program
-from harmonia_compiler.contract.types import Value, fits
+from harmonia_compiler.contract.program import Argument, Block, Call, Each, Operation, Parameter, Program
+from harmonia_compiler.contract.types import ListOf, Text, Value, fits
 from harmonia_compiler.flow import passes as package
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.lower import lower
@@ -27,6 +27,7 @@ from tests.examples import examples
 from tests.flow.library import KINDS, application, read_flow
 from tests.flow.random_flows import BLOCK_KINDS, EACH_MADE, flows, make_flow, with_blocks
 from tests.policy.programs import ARGUMENTS as BLOCK_ARGUMENTS
+from tests.policy.programs import call, program
 from tests.policy.random_programs import make_program, programs
 from tests.policy.reference import Bad, Ok, Reference, from_the_library, run
 from tests.policy.test_random_programs import SEEDS, Driven, check
@@ -217,28 +218,38 @@ class _Clocked(Driven):
 
     def take(self, commands: list[Command]) -> None:
         super().take(commands)
-        for call, send in self.open_calls.items():
-            self.due.setdefault(call, self.now + self.takes[send.component])
+        for number, send in self.open_calls.items():
+            self.due.setdefault(number, self.now + self.takes[send.component])
 
     def choose(self, chance: Random) -> Event:
-        call = min(self.open_calls, key=lambda call: (self.due[call], call))
-        self.now = self.due[call]
-        send = self.open_calls[call]
+        number = min(self.open_calls, key=lambda each: (self.due[each], each))
+        self.now = self.due[number]
+        send = self.open_calls[number]
         value = self.answers(self.program.components[send.component], send.inputs, send.settings, send.over)
-        return Finished(call, value)
+        return Finished(number, value)
 
 
-@given(programs(), SEEDS)
-@examples(300)
-def test_an_engine_that_is_asked_once_for_all_items_keeps_nobody_waiting(program: Program, seed: int) -> None:
+def _of_items(chance: Random) -> Program:
+    """A list whose items each ask several things, of themselves and of what is around them."""
+    asked: list[Operation] = [Argument(0), Argument(1)]
+    for _ in range(chance.randint(2, 6)):
+        one, other = chance.choices(range(len(asked)), k=2)
+        asked.append(chance.choice((call("say", one), call("join", one, other))))
+    last = len(asked) - 1
+    block = Block((*asked, call("join", last, last - 1)), (last + 1,))
+    around = (Parameter("question"), call("many", 0), call("say", 0), Each(0, (1,), (2,)))
+    return program(*around, blocks=(block,), result_type=ListOf(Text()))
+
+
+@given(SEEDS)
+@examples(200)
+def test_an_engine_that_is_asked_once_for_all_items_keeps_nobody_waiting(seed: int) -> None:
     """What an item asks besides, of itself or of what is around it, does not wait for what all of them ask."""
-    flow, made = with_blocks(program)
-    runners = [node.operation for body in flow.bodies for node in body.nodes if isinstance(node.operation, Each)]
-    assume(all(len(each.lists) == 1 for each in runners))
+    chance = Random(seed)
+    flow, made = with_blocks(_of_items(chance))
     (batch_each,) = [each for each in PASSES if each.name == "batch_each"]
     batched = apply((batch_each,), flow, Context(made, BLOCK_KINDS))
     assume(batched != flow)
-    chance = Random(seed)
     takes = {name: chance.choice((1.0, 3.0, 10.0, 30.0, 100.0)) for name in made.components}
     before, after = (_Clocked(lower(each, made), 0, takes=takes) for each in (flow, batched))
     before.run()
