@@ -60,9 +60,9 @@ async def compare(engine: Engine, requests: int, rounds: int) -> bool:
     runs: dict[float, list[Figures]] = {load: [] for load in LOADS}
     async with real(engine) as url:
         for seeds in range(100, 100 + 10 * rounds, 10):
-            sweeps.append(await measure(url, model, works.limits, REPEATS))
+            sweeps.append(await measure(url, model, works.limits, REPEATS, seeds))
             calls = {load: arrivals(sweeps[0].profile, load, requests, RUN_S) for load in LOADS}
-            for seed, load in enumerate(LOADS, seeds):
+            for seed, load in enumerate(LOADS, seeds + 1):
                 runs[load].append(await once(url, model, calls[load], seed))
     profile = replace(sweeps[0], observations=middle(each.observations for each in sweeps)).profile
     print(f"\n{profile.model} on {profile.engine}, {profile.machine.processor}, {profile.machine.cores} cores")

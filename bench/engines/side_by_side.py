@@ -100,11 +100,11 @@ class Swept:
 
 
 async def measure(
-    url: str, model: str, assumed: Limits, repeats: int, tell: Callable[[str], None] = lambda _: None
+    url: str, model: str, assumed: Limits, repeats: int, seed: int, tell: Callable[[str], None] = lambda _: None
 ) -> Swept:
-    """A sweep over a running engine."""
+    """A sweep over a running engine; each over one engine has another seed, as each run has."""
     found = await facts(url, model, assumed)
-    async with asking(url, model) as asker:
+    async with asking(url, model, seed) as asker:
         seen = await observe(asker, found.limits, sweep_for(found.limits, repeats), tell)
     return Swept(model, found, seen)
 
@@ -144,7 +144,7 @@ async def once(url: str, model: str, calls: Sequence[Arrival], seed: int) -> Fig
 
     Runs that are to be alike have the same calls and other seeds, so other words: a prefix cache would know them.
     """
-    async with asking(url, model, seed=seed) as asker:
+    async with asking(url, model, seed) as asker:
         return await _play(asker, calls)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import secrets
 import signal
 import sys
 from collections.abc import Coroutine
@@ -39,6 +40,8 @@ from harmonia_compiler.profile.sweep import observe, sweep_for
 _STEP_TOKENS = 2048
 _SEQUENCES = 128
 _UNBOUNDED = 2**30
+#: The bits of a seed that any reader of JSON keeps.
+_SEED_BITS = 53
 
 
 @click.command()
@@ -183,9 +186,11 @@ async def _measure_here(engine: Engine, configuration: Configuration, repeats: i
 
 
 async def _measure(url: str, model: str, assumed: Limits, repeats: int, ran: Ran | None = None) -> MeasuredProfile:
+    # No measurement before had the same prompts, which the engine's prefix cache would know.
+    seed = secrets.randbits(_SEED_BITS)
     try:
         found = await facts(url, model, assumed)
-        async with asking(url, model) as asker:
+        async with asking(url, model, seed) as asker:
             observations = await observe(asker, found.limits, sweep_for(found.limits, repeats), _tell)
     # A host's name that is too long is found out where it is written as names are in the network.
     except (NotAsked, OSError, aiohttp.ClientError, TimeoutError, UnicodeError) as problem:
@@ -193,7 +198,9 @@ async def _measure(url: str, model: str, assumed: Limits, repeats: int, ran: Ran
         why = str(problem) or type(problem).__name__
         raise Rejected([Diagnostic("E1202", f"{url} cannot be measured: {why}", help=help)]) from problem
     today = dt.datetime.now(tz=dt.UTC).date().isoformat()
-    return profile_of(observations, model=model, engine=found.engine, limits=found.limits, date=today, ran=ran)
+    return profile_of(
+        observations, model=model, engine=found.engine, limits=found.limits, date=today, ran=ran, seed=seed
+    )
 
 
 def _tell(what: str) -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import islice
 from time import perf_counter
 
 import aiohttp
@@ -20,6 +21,8 @@ _MOST_SAID = 300
 #: No token is less than a letter; a conversation may have so many of them besides, as the model's maker wrote it.
 _MOST_BESIDE = 2**16
 _WORDS = ("river", "stone", "garden", "window", "paper", "winter", "market", "button", "silver", "copper", "forest")
+#: What prompts begin with: without a space before it, a word may be other tokens than elsewhere.
+_FIRST = "Words:"
 
 
 class NotAsked(Exception):
@@ -41,9 +44,12 @@ class Heard:
 
 
 class Asker:
-    """One engine and the model that it serves."""
+    """One engine and the model that it serves.
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, model: str, seed: int = 1) -> None:
+    Who asks one engine again takes another `seed`: its prefix cache knows the prompts of those before.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, model: str, seed: int) -> None:
         self._session = session
         self._url = url.rstrip("/")
         self._model = model
@@ -53,19 +59,25 @@ class Asker:
 
     async def learn(self) -> None:
         """Find out how many tokens words are, and what a conversation has besides."""
-        short, long = [(await self._ask(words, 1)).prompt for words in (16, 80)]
-        self._words = max(0.1, (long - short) / 64)
-        self._other = short - 16 * self._words
+        few, many = len(_WORDS), 7 * len(_WORDS)
+        short, long = [(await self._ask(words, 1)).prompt for words in (few, many)]
+        self._words = max(0.1, (long - short) / (many - few))
+        self._other = short - few * self._words
 
     async def ask(self, prompt: int, answer: int, begun: asyncio.Event | None = None) -> Heard:
-        """Ask with a prompt of about so many tokens, which nobody has asked before, for exactly so many tokens.
+        """Ask with a prompt of about so many tokens, none asked before with this seed, for exactly so many tokens.
 
         `begun` is set when the first one comes.
         """
         return await self._ask(max(1, round((prompt - self._other) / self._words)), answer, begun)
 
+    def _drawn(self) -> Iterator[str]:
+        """Words without end: all of them before one comes again, so that equally many are about as many tokens."""
+        while True:
+            yield from self._rng.sample(_WORDS, len(_WORDS))
+
     async def _ask(self, words: int, answer: int, begun: asyncio.Event | None = None) -> Heard:
-        text = " ".join(self._rng.choices(_WORDS, k=words))
+        text = " ".join([_FIRST, *islice(self._drawn(), words)])
         body = {
             "model": self._model,
             "messages": [{"role": "user", "content": text}],
@@ -136,7 +148,7 @@ def _decoded(data: bytes) -> Chunk:
 
 
 @asynccontextmanager
-async def asking(url: str, model: str, seed: int = 1) -> AsyncIterator[Asker]:
+async def asking(url: str, model: str, seed: int) -> AsyncIterator[Asker]:
     """An asker that has learned what its prompts are made of; another seed gives other prompts."""
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=600)) as session:

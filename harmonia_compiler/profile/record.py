@@ -58,7 +58,10 @@ class Ran(msgspec.Struct, frozen=True):
 
 
 class MeasuredProfile(msgspec.Struct, frozen=True):
-    """How fast one model runs on one engine on one machine. `ran` is None where only a URL was known of it."""
+    """How fast one model runs on one engine on one machine.
+
+    `ran` is None where only a URL was known of it; the words of the prompts were drawn with `seed`, where it is known.
+    """
 
     format_version: int
     model: str
@@ -71,6 +74,7 @@ class MeasuredProfile(msgspec.Struct, frozen=True):
     residual: Residual
     observations: tuple[Seen, ...]
     ran: Ran | None = None
+    seed: int | None = None
 
     @property
     def provenance(self) -> str:
@@ -80,7 +84,14 @@ class MeasuredProfile(msgspec.Struct, frozen=True):
 
 
 def profile_of(
-    observations: Sequence[Observation], *, model: str, engine: str, limits: Limits, date: str, ran: Ran | None = None
+    observations: Sequence[Observation],
+    *,
+    model: str,
+    engine: str,
+    limits: Limits,
+    date: str,
+    ran: Ran | None = None,
+    seed: int | None = None,
 ) -> MeasuredProfile:
     """The profile that follows from what was observed."""
     steps = fitted(observations)
@@ -97,6 +108,7 @@ def profile_of(
         residual=Residual(statistics.median(errors), max(errors)),
         observations=tuple(Seen(each.what, each.ms, predicted_ms(steps, each)) for each in observations),
         ran=ran,
+        seed=seed,
     )
 
 

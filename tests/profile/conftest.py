@@ -36,8 +36,10 @@ async def _served(limits: Limits = LIMITS, steps: StepModel = KNOWN, *, counts: 
 
     async def chat(request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        words = sum(len(turn["content"].split()) for turn in body["messages"])
-        sequence = Sequence(2 * words + 5, body["max_tokens"])
+        words = [word for turn in body["messages"] for word in turn["content"].split()]
+        in_block = limits.block_size // 2
+        blocks = tuple(tuple(words[:at]) for at in range(in_block, len(words) + 1, in_block))
+        sequence = Sequence(2 * len(words) + 5, body["max_tokens"], blocks)
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         async for delivered in engine.generate(sequence):
@@ -59,7 +61,11 @@ async def _served(limits: Limits = LIMITS, steps: StepModel = KNOWN, *, counts: 
         labels = (
             f'block_size="{limits.block_size}",enable_prefix_caching="True",num_gpu_blocks="{limits.kv_blocks + 1}"'
         )
-        return web.Response(text=f"# TYPE vllm:cache_config_info gauge\nvllm:cache_config_info{{{labels}}} 1.0\n")
+        counts = engine.scheduler.counts
+        cached = f"vllm:prefix_cache_queries_total {counts.queried}\nvllm:prefix_cache_hits_total {counts.hit}\n"
+        return web.Response(
+            text=f"# TYPE vllm:cache_config_info gauge\nvllm:cache_config_info{{{labels}}} 1.0\n{cached}"
+        )
 
     async def version(_: web.Request) -> web.Response:
         return web.json_response({"version": "0.0"})

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 import signal
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -73,6 +75,25 @@ def test_an_engine_at_a_url_is_measured_into_a_file(
     assert len(profile.observations) == 5
     assert profile.provenance.startswith("measured: vllm 0.0, ")
     assert json.loads(out.read_text())["format_version"] == FORMAT_VERSION
+
+
+def test_what_is_measured_again_is_not_the_prefix_cache(
+    tmp_path: Path, running: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_module, "sweep_for", lambda *_: Sweep((101, 301), (1, 2), (41,), repeats=2))
+    out = tmp_path / "profile.json"
+    options = ("--url", running, "--model", "known", "--batch", "4", "--step-tokens", "256", "--out", str(out))
+    seeds = set()
+    for _ in range(2):
+        assert invoke(*options).exit_code == 0
+        seeds.add(read_profile(out).seed)
+    with urllib.request.urlopen(f"{running}/metrics", timeout=10) as answer:
+        counted = dict(re.findall(r"vllm:prefix_cache_(\w+)_total (\d+)", answer.read().decode()))
+    queried, hit = int(counted["queries"]), int(counted["hits"])
+    assert len(seeds) == 2
+    assert queried > 2000
+    # Two texts may begin with the same few words.
+    assert hit < 0.05 * queried
 
 
 def test_the_table_says_how_well_it_fits(running: str, monkeypatch: pytest.MonkeyPatch) -> None:

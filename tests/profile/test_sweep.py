@@ -33,7 +33,7 @@ def test_a_prompt_longer_than_a_step_is_several() -> None:
 
 
 async def test_prompts_are_as_long_as_asked_and_answers_too(served: Served) -> None:
-    async with served() as url, asking(url, MODEL) as asker:
+    async with served() as url, asking(url, MODEL, 1) as asker:
         heard = await asker.ask(101, 7)
     assert heard.prompt == 101
     assert len(heard.came_ms) == 7
@@ -57,13 +57,13 @@ async def test_a_model_that_is_not_served_is_named_with_those_that_are(served: S
 async def test_an_engine_that_ends_answers_early_cannot_be_measured(served: Served) -> None:
     async with served(counts=False) as url:
         with pytest.raises(NotAsked, match="asked for 1 tokens and counted 0"):
-            async with asking(url, MODEL):
+            async with asking(url, MODEL, 1):
                 pass
 
 
 async def test_what_was_asked_is_what_is_noted(served: Served) -> None:
     told: list[str] = []
-    async with served() as url, asking(url, MODEL) as asker:
+    async with served() as url, asking(url, MODEL, 1) as asker:
         # On a busy machine the four answers may miss each other, but not each time.
         sweep = Sweep(prompts=(35, 301), streams=(1, 4), contexts=(41,), repeats=8)
         seen = {each.what: each for each in await observe(asker, LIMITS, sweep, told.append)}
@@ -80,7 +80,7 @@ async def test_what_was_asked_is_what_is_noted(served: Served) -> None:
 
 
 async def test_a_prompt_among_answers_is_one_step(served: Served) -> None:
-    async with served() as url, asking(url, MODEL) as asker:
+    async with served() as url, asking(url, MODEL, 1) as asker:
         sweep = Sweep(prompts=(101,), streams=(4,), contexts=(), repeats=8)
         [_, among] = await observe(asker, LIMITS, sweep, lambda _: None)
     [load] = among.loads
