@@ -1,21 +1,23 @@
 """Puts first, in prompts that may be reordered, what several calls have in common, for the engine's prefix cache.
 
-An engine keeps what it has computed of a prompt's beginning. Of two calls that read the same passages,
-the second computes them anew only because something else stands before them. Reordering paragraphs may
-change what a model says, so that it is done only where the user has said `reorder: true`.
+An engine keeps what it has computed of a prompt's beginning. Of two calls that read the same passages, which
+may be one call for two items of a list or in two rounds of a loop, the second computes them anew only because
+something else stands before them. Reordering paragraphs may change what a model says, so that it is done only
+where the user has said `reorder: true`.
 """
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from harmonia_compiler.contract.component import Insert
-from harmonia_compiler.contract.program import Call
-from harmonia_compiler.flow.bodies import Rewriting, in_each_body
+from harmonia_compiler.contract.program import Argument, Attempt, Call, block_of, inputs
+from harmonia_compiler.flow.bodies import Rewriting, invariants, with_bodies
 from harmonia_compiler.flow.graph import Body, Flow
 from harmonia_compiler.flow.passes.definition import Context, Pass
-from harmonia_compiler.flow.passes.likeness import said
+from harmonia_compiler.flow.passes.likeness import may_merge, said
 from harmonia_compiler.kinds.paragraphs import PROMPT_ORDER, paragraphs
 
 #: A paragraph as a call sees it: its texts, and for each insertion the position of the value.
@@ -23,37 +25,83 @@ _Paragraph = tuple[str | int, ...]
 
 
 def order_prompts(flow: Flow, context: Context) -> Flow:
-    """Number the paragraphs of reorderable prompts in the order in which most calls of the body share them.
+    """Number the paragraphs of reorderable prompts in the order in which most calls share them.
 
-    Those that equally many share stand in one order in all of them. Of those that no other call has, what no
-    request changes comes first.
+    All rounds of a loop and all items of a list have what comes from outside of it, and calls of one body what they
+    read alike. Those that equally many share stand in one order in all of them. Of those that no other call has,
+    what no request changes comes first.
+    """
+    same = _same(flow, context)
+    return with_bodies(flow, [_ordered(body, same[index], context) for index, body in enumerate(flow.bodies)])
+
+
+def _ordered(body: Body, same: "_Same", context: Context) -> Body:
+    written = {at: _paragraphs(node.operation, context) for at, node in enumerate(body.nodes)}
+    shared = Counter(
+        (_engine(body, at, context), paragraph) for at, own in written.items() for paragraph in dict.fromkeys(own)
+    )
+    first = {paragraph: number for number, paragraph in enumerate(shared)}
+    new = Rewriting(body)
+    for at, node in enumerate(body.nodes):
+        operation = new.read(node.operation)
+        if isinstance(operation, Call) and len(written[at]) > 1:
+            keys = [(_engine(body, at, context), paragraph) for paragraph in written[at]]
+            around = [min((same.around[part] for part in _read(one)), default=same.depth) for one in written[at]]
+            operation = _with_order(operation, _order(written[at], [(shared[key], first[key]) for key in keys], around))
+        new.moved.append(new.append(replace(node, operation=operation)))
+    return new.done()
+
+
+class _Same(NamedTuple):
+    """How many loops and lists a body is inside of, and over how many of those each of its values stays the same.
+
+    From the innermost outwards: what a list's items share may be another in each round of a loop around it.
     """
 
-    def rewrite(body: Body) -> Body:
-        written = {at: _paragraphs(node.operation, context) for at, node in enumerate(body.nodes)}
-        shared = Counter(
-            (_engine(body, at, context), paragraph) for at, own in written.items() for paragraph in dict.fromkeys(own)
-        )
-        first = {paragraph: number for number, paragraph in enumerate(shared)}
-        new = Rewriting(body)
-        for at, node in enumerate(body.nodes):
-            operation = new.read(node.operation)
-            if isinstance(operation, Call) and len(written[at]) > 1:
-                keys = [(_engine(body, at, context), paragraph) for paragraph in written[at]]
-                operation = _with_order(operation, _order(written[at], [(shared[key], first[key]) for key in keys]))
-            new.moved.append(new.append(replace(node, operation=operation)))
-        return new.done()
-
-    return in_each_body(flow, rewrite)
+    depth: int
+    around: list[int]
 
 
-def _order(written: Sequence[_Paragraph], shared: Sequence[tuple[int, int]]) -> list[int]:
-    def rank(at: int) -> tuple[int, int, bool, int]:
+def _same(flow: Flow, context: Context) -> list[_Same]:
+    """Of each body, over what its values stay the same."""
+    bodies = flow.bodies
+    found = [_Same(0, []) for _ in bodies]
+    arguments: list[dict[int, int]] = [{} for _ in bodies]
+    # A block stands before whatever runs it.
+    for index in range(len(bodies) - 1, -1, -1):
+        depth, around = found[index]
+        for node in bodies[index].nodes:
+            operation = node.operation
+            if isinstance(operation, Argument):
+                around.append(arguments[index].get(operation.index, 0))
+            elif block_of(operation) is not None or (isinstance(operation, Call) and not may_merge(operation, context)):
+                around.append(0)
+            else:
+                around.append(min((around[at] for at in inputs(operation)), default=depth))
+            block = block_of(operation)
+            if block is not None:
+                inner = not isinstance(operation, Attempt)
+                found[block] = _Same(depth + inner, [])
+                arguments[block] = {argument: around[at] + inner for argument, at in invariants(operation)}
+    return found
+
+
+def _order(written: Sequence[_Paragraph], shared: Sequence[tuple[int, int]], around: Sequence[int]) -> list[int]:
+    # A text alone is the same everywhere, but does not go before what calls of one item or round have in common.
+    in_one = any(calls > 1 and not same for (calls, _), same in zip(shared, around, strict=True))
+
+    def rank(at: int) -> tuple[int, int, int, bool, int]:
         calls, first = shared[at]
-        changes = any(isinstance(part, int) for part in written[at])
-        return -calls, first if calls > 1 else 0, changes, at
+        changes = bool(_read(written[at]))
+        same = 0 if in_one and not changes else around[at]
+        return -same, -calls, first if calls > 1 else 0, changes, at
 
     return sorted(range(len(written)), key=rank)
+
+
+def _read(paragraph: _Paragraph) -> list[int]:
+    """The positions of the values that a paragraph inserts."""
+    return [part for part in paragraph if isinstance(part, int)]
 
 
 def _with_order(call: Call, order: list[int]) -> Call:
