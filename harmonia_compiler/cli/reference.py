@@ -52,8 +52,8 @@ def _of_pass(found: Pass, number: int) -> str:
     gives = f"It gives {_listed(found.gives)}, which later passes may need. " if found.gives else ""
     machines = " --inventory FILE" if found.timed else ""
     return (
-        f"# `{found.name}`\n\nThe pass number {number} of {len(PASSES)}: it {found.doc}. {needs}{gives}It changes "
-        "no answer that comes without a failure.\n\n"
+        f"# `{found.name}`\n\nThe pass number {number} of {len(PASSES)}: it {found.doc}. {needs}{gives}Where "
+        "calls answer as they would have answered, it changes no answer that comes without a failure.\n\n"
         f"`harmoniac graph --after {found.name}{machines}` shows a flow after it, "
         f"`--without {found.name}` leaves it out.\n"
     )
