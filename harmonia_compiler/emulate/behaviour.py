@@ -28,6 +28,7 @@ from harmonia_compiler.emulate.outcomes import (
 )
 from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN, SOURCE_TOKENS, text_tokens, value_tokens
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
+from harmonia_compiler.kinds.paragraphs import PROMPT_ORDER, in_order
 from harmonia_compiler.policy.events import Path, show_place, site_of
 from harmonia_compiler.workload.draws import Draws, Uniform, length
 
@@ -165,7 +166,7 @@ class Behaviour:
         if not ask.many:
             inputs = ask.items[0]
             value = self._value(known, inputs, ask.request, show_place(ask.path, ask.site))
-            prefix = prefix_of(ask.component, inputs, PREFIX_BLOCK) if known.kind.has_prompt else ()
+            prefix = prefix_of(ask.component, ask.settings, inputs, PREFIX_BLOCK) if known.kind.has_prompt else ()
             return value, Size(known.work(inputs, value), prefix)
         values, works = [], []
         for number, inputs in enumerate(ask.items):
@@ -267,13 +268,18 @@ def _extent_of(value: Value, of: Type) -> tuple[Any, ...]:
             return tokens, 1.0
 
 
-def prefix_of(component: Component, inputs: Mapping[str, Value], block: int) -> tuple[int, ...]:
+def prefix_of(
+    component: Component, settings: Mapping[str, Any], inputs: Mapping[str, Value], block: int
+) -> tuple[int, ...]:
     """A name for each whole block of the prompt's tokens: equal where all up to its end is equal.
 
     Names hold within one process. Of the values the text counts, and nothing of how a kind writes them down.
     """
+    asked, order = component.prompt, settings.get(PROMPT_ORDER)
+    if asked is not None and order is not None:
+        asked = in_order(asked, order)
     pieces: list[str] = []
-    for prompt in (component.system, component.prompt):
+    for prompt in (component.system, asked):
         for part in prompt or ():
             if isinstance(part, Insert):
                 _pieces(inputs[part.port], pieces)

@@ -6,11 +6,13 @@ from statistics import fmean
 import pytest
 
 from harmonia_compiler.contract.card import load_cards
-from harmonia_compiler.contract.types import Value
-from harmonia_compiler.emulate.behaviour import extent_of
+from harmonia_compiler.contract.component import Component, Insert, Port
+from harmonia_compiler.contract.types import Text, Value
+from harmonia_compiler.emulate.behaviour import extent_of, prefix_of
 from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.emulate.simulate.run import simulate
 from harmonia_compiler.flow.demand import demand
+from harmonia_compiler.kinds.paragraphs import PROMPT_ORDER
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.workload.arrivals import constant, until
 from tests.emulate.planned import planned_for
@@ -144,3 +146,12 @@ def test_a_component_that_is_given_no_passage_gives_its_own_and_a_reranker_none(
     planned = planned_for(tmp_path, ANSWERED.replace("RESULT", result))
     assert passages(planned, "rerank", 0)[0] == []
     assert len(passages(planned, "expand", 0)[0]) == 4
+
+
+def test_a_prompt_begins_with_the_paragraph_that_is_put_first() -> None:
+    prompt = ("Claim: ", Insert("claim"), "\n\nText: ", Insert("text"))
+    holds = Component("holds", "llm", "model", (Port("claim", Text()), Port("text", Text())), Text(), prompt=prompt)
+    asked: list[dict[str, Value]] = [{"claim": claim * 50, "text": "words " * 50} for claim in "ab"]
+    for settings, alike in (({}, False), ({PROMPT_ORDER: [1, 0]}, True)):
+        one, other = (prefix_of(holds, settings, inputs, 16) for inputs in asked)
+        assert (one[0] == other[0]) == alike
