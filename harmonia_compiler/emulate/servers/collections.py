@@ -24,8 +24,19 @@ ID_FIELD = "id"
 #: The most that one search finds, by Milvus's quota. A collection says that it has as many passages: there is one for
 #: each place.
 MOST_FOUND = 16_384
-#: Milvus's codes for a collection and an index that are not there, for what is not as it must be, and for the rest.
-_NO_COLLECTION, _NO_INDEX, _INVALID, _UNEXPECTED = 100, 700, 1100, 65535
+#: Milvus's codes for a collection, an index and an alias that are not there, for what is not as it must be, and for
+#: the rest.
+_NO_COLLECTION, _NO_INDEX, _NO_ALIAS, _INVALID, _UNEXPECTED = 100, 700, 1600, 1100, 65535
+#: What a search may be for in a field, first as that field holds it, and what Milvus's engine calls that.
+_SEARCHED = {
+    VECTOR_FIELD: (common_pb2.FloatVector,),
+    WORDS_FIELD: (common_pb2.SparseFloatVector, common_pb2.VarChar),
+}
+_TYPES = {
+    common_pb2.FloatVector: "VECTOR_FLOAT",
+    common_pb2.SparseFloatVector: "VECTOR_SPARSE_U32_F32",
+    common_pb2.VarChar: "VARCHAR",
+}
 #: Numbers of a vector are of four bytes.
 _NUMBER_BYTES = 4
 _IDS = re.compile(rf"\s*{ID_FIELD}\s+in\s*\[(.*)\]\s*", re.DOTALL)
@@ -35,6 +46,11 @@ _TEXT = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 def absent(collection: str) -> Any:
     """The status of a call about a collection that is not there."""
     return common_pb2.Status(code=_NO_COLLECTION, reason=f"collection not found[collection={collection}]")
+
+
+def absent_alias(alias: str) -> Any:
+    """The status of a call about an alias that is not there."""
+    return common_pb2.Status(code=_NO_ALIAS, reason=f"alias not found[database=default][alias={alias}]")
 
 
 def described(collection: str, record: CollectionRecord) -> Any:
@@ -142,6 +158,10 @@ def _of_search(record: CollectionRecord, search: Any) -> Iterator[Any]:
     if wrong := wrong_filter(search.dsl):
         yield wrong
     groups = common_pb2.PlaceholderGroup.FromString(search.placeholder_group).placeholders
+    kinds = _SEARCHED[field or VECTOR_FIELD]
+    for strange in (one.type for one in groups if one.type not in kinds):
+        differ = f"type {_TYPES[kinds[0]]}, search info type {_TYPES.get(strange, strange)}"
+        yield _status(_UNEXPECTED, f"vector type must be the same, field {field or VECTOR_FIELD} - {differ}")
     sizes = {len(vector) for one in groups if one.type == common_pb2.FloatVector for vector in one.values}
     if others := sizes - {_NUMBER_BYTES * record.dimension}:
         differ = f"expected vector size(byte) {_NUMBER_BYTES * record.dimension}, actual {max(others)}"

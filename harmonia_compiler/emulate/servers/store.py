@@ -81,6 +81,8 @@ def _times(work: Work, times: int) -> Work:
     return Work(core_ms=work.core_ms * times)
 
 
+#: The field of a query that wants to know only how many passages there are.
+_COUNT = "count(*)"
 #: What a call is answered that went well.
 _OK = common_pb2.Status()
 
@@ -107,7 +109,9 @@ class _Servicer(milvus_pb2_grpc.MilvusServiceServicer):  # type: ignore[misc]
         return milvus_pb2.ListAliasesResponse(status=_OK, aliases=sorted(self._store.records))
 
     async def DescribeAlias(self, request: Any, _context: Any) -> Any:  # noqa: N802
-        return milvus_pb2.DescribeAliasResponse(status=_OK, alias=request.alias, collection=request.alias)
+        is_there = request.alias in self._store.records
+        status = _OK if is_there else collections.absent_alias(request.alias)
+        return milvus_pb2.DescribeAliasResponse(status=status, alias=request.alias, collection=request.alias)
 
     async def DescribeCollection(self, request: Any, _context: Any) -> Any:  # noqa: N802
         name = request.collection_name
@@ -207,6 +211,8 @@ async def _queried(store: Store, request: Any) -> Any:
     wrong = collections.wrong_together(limit) or collections.wrong_filter(request.expr)
     if collection not in store.records or wrong is not None:
         return milvus_pb2.QueryResults(status=wrong or collections.absent(collection))
+    if _COUNT in request.output_fields:
+        return _counted(collection, len(ids) or collections.MOST_FOUND)
     (rows,) = await store.search(collection, limit, 1)
     columns = {collections.ID_FIELD: ids or [str(at) for at in range(limit)]}
     columns |= {field: [row[name] for row in rows] for field, name in ((TEXT_FIELD, "text"), (SOURCE_FIELD, "source"))}
@@ -218,6 +224,12 @@ async def _queried(store: Store, request: Any) -> Any:
         output_fields=wanted,
         primary_field_name=collections.ID_FIELD,
     )
+
+
+def _counted(collection: str, passages: int) -> Any:
+    scalars = schema_pb2.ScalarField(long_data=schema_pb2.LongArray(data=[passages]))
+    column = schema_pb2.FieldData(type=schema_pb2.Int64, field_name=_COUNT, scalars=scalars)
+    return milvus_pb2.QueryResults(status=_OK, fields_data=[column], collection_name=collection, output_fields=[_COUNT])
 
 
 def _texts(name: str, texts: list[str]) -> Any:

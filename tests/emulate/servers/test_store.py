@@ -77,6 +77,11 @@ tell("filter", lambda: search(filter="((( nonsense"))
 tell("fine filter", lambda: search(filter="source == 'a' and id != '3'"))
 tell("metric", lambda: search(search_params={"metric_type": "L2"}))
 tell("field", lambda: search(anns_field="none"))
+tell("alias", lambda: client.describe_alias("docs")["alias"])
+tell("alias none", lambda: client.describe_alias("none"))
+tell("text", lambda: search(data=["hello"]))
+tell("count", lambda: client.query("docs", output_fields=["count(*)"])[0]["count(*)"] >= 0)
+tell("count ids", lambda: client.query("docs", ids=["7", "a b"], output_fields=["count(*)"]))
 tell("pages", lambda: client.query_iterator("docs", batch_size=2, filter="source == 'a'").next() is None)
 tell("pages of search", lambda: client.search_iterator("docs", data=[[0.5] * 384], batch_size=2).next() is None)
 print(json.dumps(found))
@@ -97,7 +102,7 @@ async def test_what_pymilvus_asks_of_collections_is_answered_as_by_milvus(planne
     async with emulated(planned) as (_, at):
         ours = await asked(f"http://127.0.0.1:{at['search'].port}", planned.service.collections["docs"])
     real = await asked(str(tmp_path / "milvus.db"), planned.service.collections["docs"])
-    alike = ("load", "state", "state of none", "indices", "index", "rows", "loaded", "indexed")
+    alike = ("load", "state", "state of none", "indices", "index", "rows", "loaded", "indexed", "alias", "count")
     assert {name: ours[name] for name in alike} == {name: real[name] for name in alike}
     assert ours["fields"] == real["fields"][: len(ours["fields"])]
     assert (ours["collections"], ours["index of none"]) == (["docs"], None)
@@ -106,6 +111,9 @@ async def test_what_pymilvus_asks_of_collections_is_answered_as_by_milvus(planne
         assert ours[name] == "100: collection not found[collection=none]"
     assert ours["get"] == ["7", "a b"]
     assert ours["query"] == [["id", "source", "text"]] * 2
+    assert ours["count ids"] == [{"count(*)": 2}]
+    assert real["alias none"].startswith("100: ")
+    assert ours["alias none"] == "1600: alias not found[database=default][alias=none]"
     assert ours["fine filter"] == 2
     # What is drawn has no last page.
     assert "UNIMPLEMENTED" in ours["pages"]
@@ -113,11 +121,14 @@ async def test_what_pymilvus_asks_of_collections_is_answered_as_by_milvus(planne
     # Milvus Lite, which bounds no limit and goes by the index's metric, refuses two of them in words of its own.
     assert real["filter"].startswith("6: ")
     assert real["field"].startswith("6: ")
+    assert real["text"].startswith("6: ")
     window = "should be in range [1, 16384], but got 20000"
     plan, why = "failed to create query plan:", "a passage has no field `nonsense`: invalid parameter"
     assert ours["many"] == f"65535: topk [20000] is invalid, it {window}"
     assert ours["many of query"] == f"65535: invalid max query result window, (offset+limit) {window}"
     assert ours["filter"] == f"1100: {plan} cannot parse expression: ((( nonsense, error: {why}"
+    types = "field vector - type VECTOR_FLOAT, search info type VARCHAR"
+    assert ours["text"] == f"65535: vector type must be the same, {types}"
     assert ours["metric"] == "1100: metric type not match: invalid parameter[expected=COSINE][actual=L2]"
     assert ours["field"] == (
         f"1100: {plan} failed to get field schema by name: fieldName(none) not found: invalid parameter"
