@@ -14,7 +14,7 @@ from harmonia_compiler.check.program import Declared
 from harmonia_compiler.check.prompts import warn_of_inserted
 from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.settings import SettingReader
-from harmonia_compiler.check.types import shown_apart
+from harmonia_compiler.check.types import in_order, shown_apart
 from harmonia_compiler.check.unknown import report_unknown_callee
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.program import Call
@@ -236,7 +236,7 @@ def _wrong_argument(values: "Values", call: tree.Call, port: Port, argument: tre
         written = f"({written})" if isinstance(argument.value, tree.Each | tree.Guarded) else written
         help = f"call it with each item: `each item in {written}: {_for_each(call, argument.value.span)}`"
     else:
-        help = "give a value of that type, or change the port's"
+        help = in_order(value.type, port.type) or "give a value of that type, or change the port's"
     values.findings.add("E0301", message, argument.value.span, help=help)
 
 

@@ -17,14 +17,13 @@ from harmonia_compiler.check.regions import limit_of
 from harmonia_compiler.check.rounds import Grown
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.streaming import Streamed, report_unstreamed
-from harmonia_compiler.check.types import shown, shown_apart
+from harmonia_compiler.check.types import in_order, shown, shown_apart
 from harmonia_compiler.check.unreached import report_unreached
 from harmonia_compiler.check.values import Values
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.program import After, Constant, Parameter, Whole
-from harmonia_compiler.contract.types import Record, Type, fits
+from harmonia_compiler.contract.types import Type, fits
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Note
-from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.graph import Flow, Passed
 from harmonia_compiler.syntax import tree
@@ -208,7 +207,8 @@ class _Pipeline:
 
     def warn_of_unused(self) -> None:
         for variable in self.variables:
-            if variable.used:
+            # The class of a request says how long it may take, whoever else reads it.
+            if variable.used or (variable.is_port and variable.name == self.class_port):
                 continue
             if variable.is_port:
                 message = f"the port `{variable.name}` is never used"
@@ -276,7 +276,7 @@ class _Pipeline:
             given, wanted = shown_apart(value.type, self.result_type, fits)
             message = f"`{self.declared.name}` gives {wanted}, not {given}"
             notes = (Note(self.node.result.span, "declared here"),)
-            help = _in_order(value.type, self.result_type) or "return a value of that type, or change the declaration"
+            help = in_order(value.type, self.result_type) or "return a value of that type, or change the declaration"
             self.findings.add("E0313", message, statement.value.span, help=help, notes=notes)
         elif statement.stream:
             self.streamed.append(Streamed(self.nodes, value.position, statement.value.span))
@@ -289,13 +289,3 @@ class _Pipeline:
         if self.parts.streams and not statement.stream and not isinstance(self.nodes.all[position].operation, Constant):
             position = self.nodes.add(Whole(position), of, statement.span)
         return position
-
-
-def _in_order(given: Type, wanted: Type) -> str:
-    """What to do where a record has the fields that are wanted in another order; nothing for other types."""
-    if not isinstance(given, Record) or not isinstance(wanted, Record):
-        return ""
-    names, order = [field.name for field in given.fields], [field.name for field in wanted.fields]
-    if names == order or sorted(names) != sorted(order):
-        return ""
-    return f"write its parts in this order: {listed(order)}"

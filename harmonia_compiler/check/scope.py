@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.contract.program import Argument, Parameter
-from harmonia_compiler.contract.types import Labels, Type
+from harmonia_compiler.contract.types import Labels, Type, field_type
 from harmonia_compiler.diagnostics.source import Span
 
 
@@ -112,3 +112,8 @@ class Scope(msgspec.Struct):
         while scope is not None:
             yield from scope.bindings
             scope = scope.outer
+
+    def with_part(self, part: str) -> str | None:
+        """The name, innermost first, of a value with a field of this name, if there is one."""
+        values = ((name, binding.value) for name in self.names() if (binding := self.find(name)) is not None)
+        return next((name for name, one in values if one is not None and field_type(one.type, part) is not None), None)

@@ -238,6 +238,8 @@ class SettingReader:
             return self.value(setting, default)
         shown = _short(name)
         help = f"give it: `--set {shown[1:-1]}=…`, or write a default: `setting({shown}, …)`"
+        if setting.confidential:
+            help = f'a key is read at start: `{setting.name}: secret("NAME")`'
         self.findings.add("E0608", f"the setting `{shown[1:-1]}` has no value", call.span, help=help)
         return None
 

@@ -114,6 +114,16 @@ def report_too_large(span: Span, findings: Findings) -> None:
     findings.add("E0314", message, span, help="make it smaller")
 
 
+def in_order(given: Type, wanted: Type) -> str:
+    """What to do where a record has the fields that are wanted in another order; nothing for other types."""
+    if not isinstance(given, Record) or not isinstance(wanted, Record):
+        return ""
+    names, order = [field.name for field in given.fields], [field.name for field in wanted.fields]
+    if names == order or sorted(names) != sorted(order):
+        return ""
+    return f"write its parts in this order: {listed(order)}"
+
+
 def shown(of: Type) -> str:
     """A type for a sentence: as it is written, cut where it is long."""
     text = show(of)

@@ -1,9 +1,10 @@
 """Names in a pipeline that mean nothing there, or something else than is wanted."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from itertools import chain
 
 from harmonia_compiler.check.program import Context, Declared, Unit, not_a
+from harmonia_compiler.check.scope import Scope
 from harmonia_compiler.check.settings import FUNCTIONS, NOTHING
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.source import Span
@@ -26,7 +27,7 @@ _WRITTEN_HERE = {
 
 
 def report_unknown_value(
-    name: tree.Name, known: Iterable[str], later: Mapping[str, Span], unit: Unit, context: Context, about: str
+    name: tree.Name, scope: Scope, later: Mapping[str, Span], unit: Unit, context: Context, about: str
 ) -> None:
     """Report a name that is not bound where it is used; `later` are the places of those bound further down.
 
@@ -56,7 +57,9 @@ def report_unknown_value(
     otherwise = _WRITTEN_HERE.get(text) or f'bind it before, or write a text: `"{text}"`'
     if "-" in text:
         otherwise = "there is no arithmetic, and a name has `_` in place of `-`"
-    help = context.suggestion(text, known, otherwise)
+    elif (whole := scope.with_part(text)) is not None:
+        otherwise = f"take it of what it is a part of: `{whole}.{text}`"
+    help = context.suggestion(text, scope.names(), otherwise)
     context.findings.add("E0203", f"unknown name `{text}`", name.span, help=help, about=about)
 
 

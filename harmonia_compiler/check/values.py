@@ -155,7 +155,8 @@ class Values:
         if binding is None:
             self.rests_elsewhere = self.rests_elsewhere or self.unit.is_unread(name.text)
             if self.complete:
-                report_unknown_value(name, scope.names(), self.later, self.unit, self.context, self._about(name.text))
+                about = self._about(name.text)
+                report_unknown_value(name, scope, self.later, self.unit, self.context, about)
             return None
         for variable in binding.variables:
             variable.used = True

@@ -11,6 +11,9 @@ _TESTING = frozenset({"IF", "ELIF", "UNTIL", "WHERE"})
 #: Several things stand behind these with `,` between them.
 _LISTING = frozenset({"IMPORT", "SLO", "LOAD"})
 _BEGIN_A_VALUE = frozenset({"NAME", "TEXT", "LONG_TEXT", "NUMBER", "TRUE", "FALSE", "NOT", "EACH"})
+#: What a call may be given first, and the name of what is called with what stands before it.
+_GIVEN = frozenset({"NAME", "TEXT", "LONG_TEXT", "NUMBER", "TRUE", "FALSE"})
+_CALLED = frozenset({("NAME", "EQUAL"), ("NAME", "RETURN"), ("NAME", "STREAM")})
 _TYPES = 'alternatives are labels: `"yes" | "no"`'
 _IMPORT = 'write `import name from "file.rag"`'
 _DIFFERS = "differing values are compared with `!=`"
@@ -232,6 +235,15 @@ _ADVICE: tuple[tuple[Callable[[Spot], bool], str], ...] = (
         lambda s: s.kind in ("TEXT", "LONG_TEXT") and s.behind == "NAME" and s.is_joined,
         "the prompt of a component puts values into a text: `{name}` stands for one",
     ),
+    (
+        lambda s: (
+            s.kind in _GIVEN
+            and (s.behind, s.earlier) in _CALLED
+            and s.after != "EQUAL"
+            and {"LPAR", "_NL"} <= s.accepted
+        ),
+        "what a call is given stands in `( )`: `name(value)`",
+    ),
     (lambda s: "PEAK" in s.accepted and (s.kind in ("UP", "TO") or s.token.text in ("max", "maximum")), _PEAK),
     (
         lambda s: s.kind == "NAME" and s.follows_rate and s.after != "NUMBER" and s.token.text != "per",
@@ -246,8 +258,14 @@ _ADVICE: tuple[tuple[Callable[[Spot], bool], str], ...] = (
 )
 
 
-def elsewhere(spot: Spot) -> str:
-    """What to write for a word of another language, if there is one."""
+def meant_otherwise(spot: Spot) -> str:
+    """What to write for what is no slip of the finger: a word of a text, or one of another language."""
+    if spot.behind == "TEXT" and spot.is_joined and (spot.kind == "LBRACE" or spot.token.text[0].isalnum()):
+        return 'within a text a quote is written `\\"`, and a text in `"""` may hold any'
+    return _elsewhere(spot)
+
+
+def _elsewhere(spot: Spot) -> str:
     words = [word.text for word in (spot.token, spot.before) if word is not None and word.kind == "NAME"]
     is_argument = spot.kind in ("EQUAL", "NUMBER") and "COLON" in spot.accepted
     if spot.declares == "IMPORT" or is_argument or spot.follows_rate or not words:
@@ -265,7 +283,7 @@ def advice(spot: Spot) -> str:
     if spot.goes_on and spot.before is not None and spot.behind not in BEFORE_A_VALUE:
         word = f"{shown(spot.before)} at the beginning of the next line"
         return f"put {word if spot.behind in CONTINUING else 'the next line behind this'}"
-    if other := elsewhere(spot):
+    if other := meant_otherwise(spot):
         return other
     found = next((help for holds, help in _ADVICE if holds(spot)), "")
     needless = spot.kind in ("COLON", "COMMA", "EQUAL") and spot.after in spot.accepted and "LSQB" not in spot.accepted

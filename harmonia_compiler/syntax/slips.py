@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.diagnostics.near import nearest
 from harmonia_compiler.diagnostics.source import Source, Span
-from harmonia_compiler.syntax.advice import advice, elsewhere
+from harmonia_compiler.syntax.advice import advice, meant_otherwise
 from harmonia_compiler.syntax.automaton import Slip
 from harmonia_compiler.syntax.lexer import KEYWORDS
 from harmonia_compiler.syntax.spot import Spot, shown, spot_of
@@ -70,7 +70,7 @@ def explain(source: Source, tokens: list[Token], slip: Slip) -> Diagnostic:
     found = shown(token)
     wanted = _wanted(spot)
     message = f"expected {wanted}, found {found}" if wanted else f"unexpected {found}"
-    for word, keywords in () if elsewhere(spot) else _misspelt(spot):
+    for word, keywords in () if meant_otherwise(spot) else _misspelt(spot):
         if (meant := _keyword_like(word, keywords)) is not None:
             message = message if word is token else f"unexpected `{word.text}`"
             return Diagnostic("E0101", message, _span(source, word), f"did you mean `{meant}`?")
@@ -118,7 +118,9 @@ def _misspelt(spot: Spot) -> Iterator[tuple[Token, frozenset[str]]]:
         if spot.accepted == {"EQUAL"} and spot.earlier in ("_NL", "LBRACE"):
             yield spot.before, _STATEMENTS
         elif spot.kind == "NAME":
-            yield spot.before, _VALUES.get(spot.earlier, frozenset())
+            # Behind `each name` nothing else stands; other names that look like it are calls without their brackets.
+            without = {"EACH"} if spot.after != "IN" else set()
+            yield spot.before, _VALUES.get(spot.earlier, frozenset()) - without
 
 
 def _keyword_like(word: Token, kinds: frozenset[str]) -> str | None:

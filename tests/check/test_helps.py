@@ -15,6 +15,7 @@ component search(q: text) -> [passage] = python("m:search")
 component texts(q: text) -> (a: text, b: [text]) = python("m:texts")
 component grade(q: text) -> (a: text, fine: bool) = python("m:grade")
 component sort(q: text) -> (a: text, kind: "a" | "b") = python("m:sort")
+component rated(r: (name: text, n: number)) -> text = python("m:rated")
 component many(n: number) -> text = python("m:many")
 component brief(style: text = "short", passages: [passage]) -> text = python("m:brief")
 component base = llm("m")
@@ -28,6 +29,10 @@ LET = "let a component answer a bool or a label about it, and test that"
 INSTEAD = "what is taken where a call fails stands behind `else`:"
 
 HELPS = {
+    "a record that is given in another order": (
+        "return rated((n: 3, name: q))",
+        "write its parts in this order: `name`, `n`",
+    ),
     "what stands behind a port that is left out": (
         "return brief(search(q))",
         "give it its name: `passages: search(q)`",

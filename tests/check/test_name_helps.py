@@ -126,3 +126,23 @@ def test_a_keyword_that_is_bound_as_a_name_is_one_mistake(tmp_path: Path, monkey
     Path("b.rag").write_text(body.replace("pipeline p", "pipeline o"))
     found = check_files([Path("a.rag"), Path("b.rag")]).found
     assert [(item.code, len(item.notes)) for item in found] == [("E0104", 2)] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "help"),
+    [
+        ("done", "take it of what it is a part of: `step.done`"),
+        ("source", "take it of what it is a part of: `first.source`"),
+        ("dune", 'bind it before, or write a text: `"dune"`'),
+    ],
+)
+def test_a_part_without_its_record_is_offered_with_it(name: str, help: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.rag"
+    file.write_text(
+        'component think(q: text) -> (thought: text, done: bool) = python("m:f")\n'
+        'component ok(q: text) -> bool = python("m:g")\n'
+        "pipeline p(q: text, first: passage) -> text {\n    x = q\n    repeat up to 3 {\n"
+        f"        step = think(x)\n        x = step.thought\n    }} until {name}\n    return x\n}}\n"
+    )
+    (found,) = (item for item in check_files([file]).found if item.is_error)
+    assert (found.code, found.help) == ("E0203", help)

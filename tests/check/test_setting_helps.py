@@ -112,3 +112,10 @@ def test_a_number_in_groups_is_told_to_be_written_as_one(given: str, written: st
     path.write_text(f'component c(q: text) -> text = llm("m", prompt: "{{q}}", timeout: {given} ms)\n')
     found = next(item for item in check_files([path]).found if item.is_error)
     assert (found.code, found.help) == ("E0105", f"write `{written}`")
+
+
+def test_a_key_is_read_at_start_and_not_given_on_the_command_line(tmp_path: Path) -> None:
+    file = tmp_path / "a.rag"
+    file.write_text('component c(q: text) -> text = http("https://example.org", key: setting("K"))\n')
+    (found,) = (item for item in check_files([file]).found if item.is_error)
+    assert (found.code, found.help) == ("E0608", 'a key is read at start: `key: secret("NAME")`')
