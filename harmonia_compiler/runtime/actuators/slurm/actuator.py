@@ -76,8 +76,7 @@ class Slurm:
         ours = ""
         try:
             with _locked(bundle) as is_ours:
-                jobs = self._jobs(bundle)
-                if is_ours and not jobs:
+                if is_ours and not self._jobs(bundle):
                     ours = self._submit(bundle, asked)
             self._await_ready(bundle, ours, timeout_s, watch)
         except (NotStarted, KeyboardInterrupt) as problem:
@@ -108,7 +107,7 @@ class Slurm:
         except SlurmFailed as failed:
             return _unseen(folder, owner, failed)
         served = "" if owner is None else job_of(owner.life)
-        serving = next((one for one in jobs if one.job == served), jobs[0])
+        serving = max(jobs, key=lambda one: (*_is_up(one, folder), one.job == served))
         others = tuple(_about(one, folder) for one in jobs if one is not serving)
         before = folder.state(owner.life) if owner is not None and served not in {one.job for one in jobs} else None
         others += () if before is None else before.status.notes
@@ -118,10 +117,13 @@ class Slurm:
             waiting = _waiting(JOB_LOG, serving)
             return Status("starting", (waiting,), notes=(f"job {serving.job}", *others))
         status = state.status
+        is_stale = not serving.is_running
+        halted = (f"job {serving.job} is {serving.state.lower()} for Slurm, and said this before",) if is_stale else ()
         reach = _reach(status.url, state.node) if status.url else ()
         beside = (*status.beside, *(_on_top(one, run, folder) for one in queued if one.name != run.name))
-        notes = (f"job {serving.job}", *reach, *others, *status.notes)
-        return msgspec.structs.replace(status, said=last_words(bundle / "run"), notes=notes, beside=beside)
+        notes = (f"job {serving.job}", *reach, *others, *status.notes, *halted)
+        said = last_words(bundle / "run")
+        return msgspec.structs.replace(status, said=said, notes=notes, beside=beside, is_stale=is_stale)
 
     def room(self, bundle: Path) -> Mapping[str, Sequence[str]]:
         """See `Actuator.room`."""
@@ -168,16 +170,28 @@ class Slurm:
         return lines_of(logs, lines=lines, follow=follow, look_every_s=_LOOK_EVERY_S)
 
     def _jobs(self, bundle: Path) -> list[Queued]:
-        """The jobs of the service that have not ended; none where Slurm is not here, which preflight says."""
+        """The jobs of the service that have not ended, without those of replicas on top, which are nothing alone."""
         run = SharedFolder(bundle).own_run()
         if run is None:
             return []
         try:
-            return queue(run.name)
+            return [one for one in queue(run.name) if one.name == run.name]
+        except SlurmFailed as failed:
+            raise _does_not_answer(failed) from failed
+
+    def _end_left(self, bundle: Path) -> None:
+        """End the jobs of replicas that came on top of a service whose own job has gone."""
+        run = SharedFolder(bundle).own_run()
+        if run is None:
+            return
+        try:
+            for one in queue(run.name):
+                cancel(one)
         except SlurmFailed as failed:
             raise _does_not_answer(failed) from failed
 
     def _submit(self, bundle: Path, asked: Asked) -> str:
+        self._end_left(bundle)
         run = RunDirectory(bundle)
         documents, job = read_job(bundle)
         late = {
@@ -297,12 +311,22 @@ def _on_top(job: Queued, run: Run, folder: SharedFolder) -> ProcessStatus:
     return _waiting(name, job) if said is None else said
 
 
+def _is_up(job: Queued, folder: SharedFolder) -> tuple[bool, bool]:
+    """Whether a job has said that it is up, and whether it is there at all.
+
+    Who has the service since a moment ago is up only once clients find it; until then they find the one before.
+    """
+    state = None if job.is_pending else folder.state(folder.last_life(job.job))
+    phase = "down" if state is None else state.status.phase
+    return phase == "running", phase != "down"
+
+
 def _about(job: Queued, folder: SharedFolder) -> str:
     """A sentence about a job beside the one that serves."""
     if job.is_pending:
         return f"job {job.job} is to take over, and waits for {job.waits_for}"
     state = folder.state(folder.last_life(job.job))
-    if state is not None and state.status.phase in ("stopping", "down"):
+    if state is not None and state.status.phase in ("running", "stopping", "down"):
         return f"job {job.job} has handed over, and ends what it has begun"
     return f"job {job.job} is to take over, and starts beside it"
 
@@ -334,9 +358,7 @@ def _end_all(name: str) -> None:
             now = time.monotonic()
             if now - told.get(one.job, float("-inf")) > _TELL_EVERY_S:
                 told[one.job] = now
-                # One that is queued anew is being taken off its nodes first, and is told nothing any more.
-                has_script = one.name == name and not one.is_pending and one.state != "COMPLETING"
-                cancel(one.job, drain=has_script and now - began <= _END_S)
+                cancel(one, drain=one.name == name and now - began <= _END_S)
         if time.monotonic() - began > 2 * _END_S:
             raise SlurmFailed(f"job {jobs[0].job} does not end")
         time.sleep(_LOOK_EVERY_S)

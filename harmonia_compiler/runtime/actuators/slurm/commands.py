@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harmonia_compiler.contract.slurm import CHOSEN, SlurmSite
+from harmonia_compiler.runtime.actuators.supervision.ending import describe_exit
 
 #: How long a command may take, in seconds: a controller that is busy answers late.
 PATIENCE_S = 60.0
@@ -26,6 +27,11 @@ _ENDED = {
     "DEADLINE": "its deadline was over",
     "OUT_OF_MEMORY": "it took more memory than it had",
 }
+
+#: States of jobs that have no nodes yet, be it since they were queued anew.
+_PENDING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT")
+#: States of jobs whose script runs, so that it can be told something.
+_RUNNING = ("RUNNING", "RESIZING", "SIGNALING")
 
 #: Why a job waits, in words; of others Slurm's own word is shown.
 _REASONS = {
@@ -61,6 +67,10 @@ class SlurmFailed(Exception):
     """A command that is not there, or failed; the message is a phrase."""
 
 
+class SlurmSilent(SlurmFailed):
+    """A command that has not answered in time, and may have been heard."""
+
+
 @dataclass(frozen=True, slots=True)
 class Queued:
     """A job as the queue shows it; of a heterogeneous one the first component."""
@@ -73,7 +83,12 @@ class Queued:
     @property
     def is_pending(self) -> bool:
         """Whether it has not started."""
-        return self.state in ("PENDING", "CONFIGURING")
+        return self.state in _PENDING
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its script runs: it may also be suspended, or about to end."""
+        return self.state in _RUNNING
 
     @property
     def waits_for(self) -> str:
@@ -170,8 +185,8 @@ def how_ended(job: Queued) -> str:
     """What came to pass with a job that has ended, in words. Raises `SlurmFailed`."""
     code = ""
     if job.state == "FAILED":
-        found = re.search(r"\bExitCode=(\d+):", call(["scontrol", "--oneliner", "show", "job", job.job]))
-        code = "" if found is None else f" with exit code {found[1]}"
+        found = re.search(r"\bExitCode=(\d+):(\d+)", call(["scontrol", "--oneliner", "show", "job", job.job]))
+        code = "" if found is None else f" with {describe_exit(-int(found[2]) or int(found[1]))}"
     reason = "" if job.reason in ("", "None", "NonZeroExitCode") else f" ({job.reason})"
     return f"{_ENDED.get(job.state, job.state)}{code}{reason}"
 
@@ -188,10 +203,17 @@ def _listed(name: str, *words: str) -> list[Queued]:
     return [found[number] for number in sorted(found)]
 
 
-def cancel(job: str, *, drain: bool = False) -> None:
-    """End a job: at once, or by telling its script to. One that has ended is no failure. Raises `SlurmFailed`."""
-    words = ["--batch", "--signal=TERM"] if drain else []
-    done = _run(["scancel", *words, job], None, None)
+def cancel(job: Queued, *, drain: bool = False) -> None:
+    """End a job: by telling its script to where that runs and is to `drain`, or at once. Raises `SlurmFailed`.
+
+    One that has ended is no failure, nor is a command that does not answer: to a job that is suspended or waits since
+    it was listed, it tries for a minute to tell something.
+    """
+    words = ["--batch", "--signal=TERM"] if drain and job.is_running else []
+    try:
+        done = _run(["scancel", *words, job.job], None, None)
+    except SlurmSilent:
+        return
     if done.returncode and "Invalid job id" not in done.stderr and "already completing" not in done.stderr:
         raise SlurmFailed(_said(done))
 
@@ -235,7 +257,7 @@ def _run(
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise SlurmFailed(f"`{command[0]}` has not answered within {PATIENCE_S:g} s") from None
+        raise SlurmSilent(f"`{command[0]}` has not answered within {PATIENCE_S:g} s") from None
 
 
 def _said(done: "subprocess.CompletedProcess[str]") -> str:

@@ -21,7 +21,7 @@ def bring(bundle: Path, documents: LocalBundle, job: SlurmJob, name: str, replic
     planned: dict[str, int] = {}
     for one in documents.processes.replicas:
         planned[one.engine] = planned.get(one.engine, 0) + 1
-    there = {one.name: one.job for one in queue(name)}
+    there = {one.name: one for one in queue(name)}
     for beside in job.further:
         if beside.engine not in replicas:
             continue
