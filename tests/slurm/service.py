@@ -14,6 +14,7 @@ import msgspec
 
 from harmonia_compiler.contract.bundle import Address
 from harmonia_compiler.contract.plan import Configuration, PipelineShare, Predicted, ProfileUse, Replica
+from harmonia_compiler.runtime.actuators.actuator import Status
 from harmonia_compiler.runtime.actuators.slurm import ACTUATOR
 from tests.emit.conftest import Planned, planned
 
@@ -176,6 +177,25 @@ class Load:
             except (aiohttp.ClientError, OSError, TimeoutError) as problem:
                 self.failures.append(f"{type(problem).__name__} {problem}")
             await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def watched(bundle: Path) -> AsyncIterator[list[Status]]:
+    """How a service stands, again and again for as long as this lasts."""
+    seen: list[Status] = []
+    enough = asyncio.Event()
+
+    async def watch() -> None:
+        while not enough.is_set():
+            seen.append(await asyncio.to_thread(ACTUATOR.status, bundle))
+            await asyncio.sleep(0.05)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield seen
+    finally:
+        enough.set()
+        await watching
 
 
 async def until(so: Any, limit_s: float = 60.0) -> None:

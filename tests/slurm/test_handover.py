@@ -16,7 +16,7 @@ from harmonia_compiler.runtime.actuators.slurm.folder import Owner, SharedFolder
 from harmonia_compiler.runtime.actuators.supervision.ports import free_port
 
 from .cluster import Cluster
-from .service import CODE, Load, ask, gateway, until, up, write, write_store
+from .service import CODE, Load, ask, gateway, until, up, watched, write, write_store
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
 
@@ -48,7 +48,7 @@ async def test_a_successor_that_fails_or_is_cancelled_is_followed_by_another(clu
     with up(bundle):
         first = serving(bundle)
         broken.touch()
-        async with load.going():
+        async with load.going(), watched(bundle) as seen:
             await until(lambda: "`see-0` did not become ready: it ended with exit code 1" in notes(bundle), 90)
             assert "was to take over and ended before it did" in notes(bundle)
             await until(lambda: other_jobs(cluster, first))
@@ -58,6 +58,9 @@ async def test_a_successor_that_fails_or_is_cancelled_is_followed_by_another(clu
             await until(lambda: first not in cluster.call("squeue", "--noheader", "--format=%i"))
         assert ACTUATOR.status(bundle).ready
     assert load.failures == []
+    # Who looks does not notice either.
+    assert [status for status in seen if not status.ready] == []
+    assert not any(f"job {first} is to take over" in note for status in seen for note in status.notes)
     assert not cluster.call("squeue", "--noheader")
 
 

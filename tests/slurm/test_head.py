@@ -1,12 +1,16 @@
 """What a job makes of what it finds in the shared folder while it comes up, without a Slurm."""
 
 import asyncio
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from harmonia_compiler.contract.slurm import SlurmFurther
 from harmonia_compiler.runtime.actuators.actuator import ProcessStatus
+from harmonia_compiler.runtime.actuators.slurm import head as head_module
 from harmonia_compiler.runtime.actuators.slurm import keeping, more
 from harmonia_compiler.runtime.actuators.slurm.folder import Owner, SharedFolder
 from harmonia_compiler.runtime.actuators.slurm.head import Head
@@ -151,3 +155,35 @@ async def test_one_whose_service_has_ended_or_whose_job_began_anew_ends_and_leav
     assert (state is not None and state.status.phase == "down") == (ends == "another life")
     assert folder.path.exists() == (ends != "down")
     assert folder.lives() == ([MINE, OTHER] if ends == "another life" else [])
+
+
+async def test_what_slurm_takes_its_time_for_keeps_nobody_from_ending_the_service(
+    head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answers = threading.Event(), threading.Event()
+
+    def bring(*_: object) -> None:
+        asked.set()
+        answers.wait()
+
+    monkeypatch.setattr(head_module, "bring", bring)
+    further = SlurmFurther("see", ("see-1",), "slurm/more-see.sbatch", "see-0")
+    head._job = msgspec.structs.replace(head._job, further=(further,))
+    looking = asyncio.create_task(head._look_after())
+    try:
+        async with asyncio.timeout(30):
+            await asyncio.to_thread(asked.wait)
+            head._stop.set()
+            assert await looking is None
+    finally:
+        answers.set()
+
+
+async def test_one_that_has_handed_over_is_up_for_as_long_as_clients_may_still_find_it(head: Head) -> None:
+    head._phase = "running"
+    draining = asyncio.create_task(head._drain())
+    await asyncio.sleep(0.1)
+    assert head._state().status.phase == "running"
+    head._stop.set()
+    await draining
+    assert head._state().status.phase == "stopping"

@@ -20,7 +20,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -46,7 +46,7 @@ from harmonia_compiler.runtime.actuators.slurm.keeping import (
 from harmonia_compiler.runtime.actuators.slurm.scaling import bring
 from harmonia_compiler.runtime.actuators.slurm.srun import find_nodes, front_words, step_words
 from harmonia_compiler.runtime.actuators.slurm.steps import KeptStep
-from harmonia_compiler.runtime.actuators.slurm.succession import Succession
+from harmonia_compiler.runtime.actuators.slurm.succession import Succession, Taken
 from harmonia_compiler.runtime.actuators.slurm.successors import Successors
 from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, STOPPED
 from harmonia_compiler.runtime.actuators.supervision.rundir import ADDRESS
@@ -93,8 +93,6 @@ class Head:
         self._began = time.monotonic()
         self._successors = Successors(bundle, name, self._job.site, self._succession)
         self._note = ""
-        self._brought: Mapping[str, int] = {}
-        self._bring_after = 0.0
         self._stop = asyncio.Event()
         self._is_over = False
 
@@ -107,7 +105,12 @@ class Head:
             if await self._come_up():
                 self._phase = "running"
                 LOG.info("the service is up")
-                await self._look_after()
+                taken = await self._look_after()
+                if taken is not None and taken.waits_for_store:
+                    LOG.info("job %s takes over, and waits for the store", job_of(taken.life))
+                elif taken is not None:
+                    LOG.info("job %s has taken over", job_of(taken.life))
+                    await self._drain()
             if self._stop.is_set() and self._phase != "stopping" and not self._is_over:
                 await self._told()
         finally:
@@ -177,30 +180,28 @@ class Head:
     def _keep(self, step: KeptStep) -> None:
         self._keeping[step.name] = asyncio.create_task(step.keep())
 
-    async def _look_after(self) -> None:
-        """Until told to end or another takes over: what is wanted of the controller, and the successor in time."""
+    async def _look_after(self) -> Taken | None:
+        """Until told to end or another takes over, who: what the controller wants, and the successor in time."""
         leaving: dict[str, asyncio.Task[None]] = {}
-        while not self._stop.is_set():
-            taken = await self._succession.taken()
-            if taken is not None and taken.waits_for_store:
-                LOG.info("job %s takes over, and waits for the store", job_of(taken.life))
-                return
-            if taken is not None:
-                LOG.info("job %s has taken over", job_of(taken.life))
-                await self._drain()
-                return
-            await self._successors.see()
-            wanted = wanted_in(self._bundle / "run")
-            for engine, count in wanted.items():
-                self._bring(engine, count, leaving)
-            await self._bring_further(wanted)
-            await asyncio.sleep(LOOK_EVERY_S)
+        bringing = asyncio.create_task(self._bring_further())
+        try:
+            while not self._stop.is_set():
+                if taken := await self._succession.taken():
+                    return taken
+                await self._successors.see()
+                for engine, count in wanted_in(self._bundle / "run").items():
+                    self._bring(engine, count, leaving)
+                await asyncio.sleep(LOOK_EVERY_S)
+            return None
+        finally:
+            bringing.cancel()
+            await asyncio.gather(bringing, return_exceptions=True)
 
     async def _drain(self) -> None:
         """Let clients find the gateway that took over, and have this one's end what it has begun, until told to end."""
-        self._phase = "stopping"
         told = asyncio.create_task(self._stop.wait())
         await asyncio.wait([told], timeout=LINGER_S)
+        self._phase = "stopping"
         draining = asyncio.create_task(self._front.stop(drain_s=longest_drain_s(self._job.site)))
         await asyncio.wait([told, draining], return_when=asyncio.FIRST_COMPLETED)
         for task in (told, draining):
@@ -235,16 +236,21 @@ class Head:
             elif at >= max(1, count) and step.wanted:
                 leaving[name] = asyncio.create_task(step.stop(drain_s=DRAIN_S))
 
-    async def _bring_further(self, wanted: Mapping[str, int]) -> None:
-        """Have the jobs of the replicas that are to come on top; where Slurm refuses, it is asked again later."""
-        now = time.monotonic()
-        if not self._job.further or (wanted == self._brought and now < self._bring_after):
-            return
-        self._brought, self._bring_after = wanted, now + FURTHER_S
-        try:
-            await asyncio.to_thread(bring, self._bundle, self._documents, self._job, self._name, wanted)
-        except SlurmFailed as failed:
-            LOG.warning("replicas on top: %s; again in %g s", failed, FURTHER_S)
+    async def _bring_further(self) -> None:
+        """Have the jobs of the replicas that are to come on top; where Slurm refuses, it is asked again later.
+
+        Slurm may take its time for that, in which all else goes on.
+        """
+        brought, again_at = None, 0.0
+        while self._job.further:
+            wanted = wanted_in(self._bundle / "run")
+            if wanted != brought or time.monotonic() >= again_at:
+                try:
+                    await asyncio.to_thread(bring, self._bundle, self._documents, self._job, self._name, wanted)
+                except (SlurmFailed, OSError) as failed:
+                    LOG.warning("replicas on top: %s; again in %g s", failed, FURTHER_S)
+                brought, again_at = wanted, time.monotonic() + FURTHER_S
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def _end(self) -> None:
         """The gateway first, so that no request loses its engines, then all replicas at once."""
