@@ -76,7 +76,7 @@ def command(
     application = optimise(checked.application, without, last=after)
     takes = None if inventory is None else usual_takes(application, load_inventory(inventory))
     if takes is not None:
-        application = optimise(checked.application, without, last=after, usual_ms=takes.ms)
+        application = optimise(checked.application, without, last=after, takes=takes)
     flows = _chosen(application, pipeline)
     if form == "text":
         click.echo("\n".join(map(show_flow, flows)), nl=False)

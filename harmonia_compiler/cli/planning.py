@@ -22,15 +22,13 @@ from harmonia_compiler.plan.corrected import Measured
 from harmonia_compiler.plan.infeasible import Infeasible
 from harmonia_compiler.plan.planner import make_plan, usual_takes
 from harmonia_compiler.plan.problem import Aim
+from harmonia_compiler.plan.promises import promises
 
 Made = TypeVar("Made")
 
 #: Makes a plan with a margin, and chooses one of those that can be made for an inventory. Both raise Infeasible.
 Make = Callable[[float], tuple[Application, Plan]]
 Decide = Callable[[Make, Inventory], tuple[Application, Plan]]
-
-#: What the planner finds where latencies are missed, at any load or at the declared one.
-LATE = frozenset({"E0723", "E0724"})
 
 inventory_option = click.option(
     "--inventory",
@@ -106,8 +104,9 @@ def plan_for(
 ) -> tuple[Application, Plan]:
     """The application after the passes, and its plan, whose latencies stay `margin` times below what is promised.
 
-    Branches begin nothing early as long as there is a plan without it: what is begun in vain is work. Raises
-    Infeasible where what is promised cannot be kept either way.
+    Branches begin nothing early as long as there is a plan without it: what is begun in vain is work. Else those of the
+    pipelines do that are late, and where that is not enough, those of all that promise something: what one saves leaves
+    room to another. Raises Infeasible where what is promised cannot be kept either way.
     """
     optimised = optimise(application)
     make = partial(
@@ -122,16 +121,20 @@ def plan_for(
     try:
         return optimised, make(optimised)
     except Infeasible as infeasible:
-        if not codes(infeasible) & LATE:
-            raise
-        eager = optimise(application, usual_ms=usual_takes(optimised, inventory).ms)
-        if eager == optimised:
-            raise
-        try:
-            return eager, make(eager)
-        except Infeasible as still:
-            # How near the promise one comes is said of the faster way, unless that fails for another reason.
-            raise (still if codes(still) == codes(infeasible) else infeasible) from None
+        first = last = infeasible
+    if first.late:
+        takes, tried = usual_takes(optimised, inventory), optimised
+        promising = {flow.name for flow in application.flows if within_ms is not None or promises(flow)}
+        for hurried in (first.late, promising):
+            eager = optimise(application, takes=takes, hurried=hurried)
+            if eager != tried:
+                tried = eager
+                try:
+                    return eager, make(eager)
+                except Infeasible as still:
+                    last = still
+    # How near the promise one comes is said of the fastest way, unless that fails for another reason.
+    raise last if codes(last) == codes(first) else first
 
 
 def codes(infeasible: Infeasible) -> set[str]:

@@ -128,11 +128,11 @@ def _read(path: Path, checked: Application, inventory: Path) -> tuple[Applicatio
 
 
 def _as_planned(checked: Application, plan: Plan, inventory: Path) -> Application:
-    """The application as it was optimised for the plan: with calls that begin early, or without."""
-    plain = optimise(checked)
-    if not any(share.early for share in plan.pipelines):
+    """The application as it was optimised for the plan: with calls that begin early where that says so."""
+    plain, hurried = optimise(checked), {share.name for share in plan.pipelines if share.early}
+    if not hurried:
         return plain
-    return optimise(checked, usual_ms=usual_takes(plain, load_inventory(inventory)).ms)
+    return optimise(checked, takes=usual_takes(plain, load_inventory(inventory)), hurried=hurried)
 
 
 def _strangers(plan: Plan, application: Application) -> Iterator[str]:

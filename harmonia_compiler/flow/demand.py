@@ -20,9 +20,10 @@ from harmonia_compiler.flow.extents import extents, work
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.guards import Bounds, Guards, Path, guards
 from harmonia_compiler.flow.guesses import Results, unsaid
-from harmonia_compiler.flow.lateness import Course, Takes, Way, choices, late_ways, with_lateness
+from harmonia_compiler.flow.lateness import Course, Way, choices, late_ways, with_lateness
 from harmonia_compiler.flow.questions import Place, Questions
 from harmonia_compiler.flow.streamed import streamed
+from harmonia_compiler.flow.takes import Takes
 from harmonia_compiler.kinds.extents import USUAL_ITEMS
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
 from harmonia_compiler.kinds.registry import kinds as all_kinds

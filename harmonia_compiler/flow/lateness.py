@@ -18,27 +18,13 @@ from msgspec.structs import replace
 from harmonia_compiler.contract.program import Call
 from harmonia_compiler.flow.expand import FAILURE_SHARE, Expanded, Limited, scopes_around
 from harmonia_compiler.flow.guards import Path
+from harmonia_compiler.flow.takes import Takes
 
 #: Where no more than this part takes longer than it may, nothing is made of that: a p95 is within the time.
 _SELDOM = 0.04
 
 #: Of the items that follow each other, so many are looked at.
 _MOST_TURNS = 16
-
-
-class Takes(msgspec.Struct, frozen=True):
-    """About how long a call of each component takes, in ms, and by what part of that it usually deviates.
-
-    `first_ms` is until its first piece. `at_once` is how many calls of a component may be worked on at once at most;
-    any number where nothing is said. `together` says of those that make each other wait how long so many take that are
-    sent at once, in ms, and by what part of that they deviate.
-    """
-
-    ms: Mapping[str, float]
-    deviation: float
-    first_ms: Mapping[str, float] = msgspec.field(default_factory=dict)
-    at_once: Mapping[str, float] = msgspec.field(default_factory=dict)
-    together: Mapping[str, Callable[[float], tuple[float, float]]] = msgspec.field(default_factory=dict)
 
 
 class Course(msgspec.Struct, frozen=True):

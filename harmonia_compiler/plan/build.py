@@ -15,7 +15,7 @@ from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejec
 from harmonia_compiler.flow.conditions import Missed
 from harmonia_compiler.flow.demand import Demand, demand
 from harmonia_compiler.flow.graph import Application, Flow
-from harmonia_compiler.flow.lateness import Takes
+from harmonia_compiler.flow.takes import Takes
 from harmonia_compiler.kinds.kind import REVISION, Kind, Work
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.plan.limits import Cut, cut, too_long, too_many

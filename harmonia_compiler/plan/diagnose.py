@@ -136,7 +136,7 @@ def _promises(problem: Problem) -> list[Limit]:
             least = quantile_ms(problem, used, pipeline, promise.metric, promise.quantile, 0.0)
             if not keeps(promise, least):
                 whose = named(pipeline.name, promise.request_class)
-                later = Later(whose, promise, time_up(least))
+                later = Later(pipeline.name, promise, time_up(least))
                 message = (
                     f"`{whose}` promises a {_metric(promise)} of {time(promise.bound_ms)}, "
                     f"and the fastest plan on this inventory reaches {time(later.bound_ms)}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.plan.figures import amounts, plain, time, up
 from harmonia_compiler.plan.problem import Promise
+from harmonia_compiler.plan.promises import named
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Allow:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """A promise to give in place of one that a pipeline gave."""
+    """A promise to give in place of one that a pipeline gave, to all or to a class."""
 
     pipeline: str
     given: Promise
@@ -65,7 +66,8 @@ class Looser:
         if len(self.promises) == 1:
             return str(self.promises[0])
         return "promise " + " and ".join(
-            f"a p{one.given.quantile * 100:g} {one.given.metric} of {time(one.bound_ms)} or more of `{one.pipeline}`"
+            f"a p{one.given.quantile * 100:g} {one.given.metric} of {time(one.bound_ms)} or more of "
+            f"`{named(one.pipeline, one.given.request_class)}`"
             for one in self.promises
         )
 
@@ -101,6 +103,13 @@ class Infeasible(Rejected):
     def __init__(self, limits: Sequence[Limit]) -> None:
         super().__init__([limit.finding for limit in limits])
         self.limits = tuple(limits)
+
+    @property
+    def late(self) -> frozenset[str]:
+        """The pipelines whose promises, given later, would let a plan keep its limits."""
+        remedies = [remedy for limit in self.limits for remedy in limit.remedies]
+        looser = [one for remedy in remedies if isinstance(remedy, Looser) for one in remedy.promises]
+        return frozenset(one.pipeline for one in (*remedies, *looser) if isinstance(one, Later))
 
 
 def loads(rps: Mapping[str, float]) -> str:

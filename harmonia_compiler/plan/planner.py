@@ -10,7 +10,7 @@ from harmonia_compiler.contract.plan import FORMAT_VERSION, CutText, MissedShare
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.flow.calls import early_calls
 from harmonia_compiler.flow.graph import Application
-from harmonia_compiler.flow.lateness import Takes
+from harmonia_compiler.flow.takes import Takes
 from harmonia_compiler.plan.build import Demanded, build_problem
 from harmonia_compiler.plan.corrected import Measured, corrected
 from harmonia_compiler.plan.diagnose import diagnose

@@ -16,7 +16,6 @@ from harmonia_compiler.plan.optimise import ended, options_of
 from harmonia_compiler.plan.pools import Division, divide
 from harmonia_compiler.plan.predict import keeps, quantile_ms
 from harmonia_compiler.plan.problem import Problem
-from harmonia_compiler.plan.promises import named
 from harmonia_compiler.plan.refine import Answer, refined
 from harmonia_compiler.plan.solve import Outcome, Terms, total
 from harmonia_compiler.plan.variables import Model
@@ -93,5 +92,5 @@ def promises_to_give(problem: Problem) -> Looser | None:
         for promise in pipeline.promises:
             least = quantile_ms(problem, used, pipeline, promise.metric, promise.quantile, 1.0)
             if not keeps(promise, least):
-                later.append(Later(named(pipeline.name, promise.request_class), promise, time_up(least)))
+                later.append(Later(pipeline.name, promise, time_up(least)))
     return Looser(tuple(later)) if later else None

@@ -21,6 +21,7 @@ from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.lower import lower
 from harmonia_compiler.flow.passes.registry import PASSES, optimise
+from harmonia_compiler.flow.takes import Takes
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.policy.events import Answer, Fail, Failed, Finished, Send, Started, items_of
 from harmonia_compiler.policy.frames import State
@@ -39,7 +40,7 @@ MANY_AT_ONCE = {
     )
 }
 #: Tests that take longer than what they are about: what some branch calls is then worth beginning early.
-USUAL_MS = {"f": 1.0, "g": 2.0, "ok": 50.0, "kind": 50.0, "many": 3.0, "part": 4.0, "all": 2.0, "note": 5.0}
+TAKES = Takes({"f": 1.0, "g": 2.0, "ok": 50.0, "kind": 50.0, "many": 3.0, "part": 4.0, "all": 2.0, "note": 5.0}, 0.2)
 
 
 def as_written(application: Application) -> Application:
@@ -147,6 +148,6 @@ def test_the_passes_change_neither_answers_nor_what_is_not_pure(
     timed: bool,
 ) -> None:
     def passes(application: Application) -> Application:
-        return optimise(application, without, kinds=MANY_AT_ONCE, usual_ms=USUAL_MS if timed else None)
+        return optimise(application, without, kinds=MANY_AT_ONCE, takes=TAKES if timed else None)
 
     compare(folder, random, effects=effects, passes=passes, guesses=timed)

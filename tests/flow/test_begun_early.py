@@ -1,7 +1,7 @@
 """What branches begin early, against requests in which every call takes what it usually takes."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import product
@@ -10,16 +10,34 @@ from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.component import Port
-from harmonia_compiler.contract.program import Call, Constant, Parameter, Program, Select
-from harmonia_compiler.contract.types import ListOf, Passage, Text, Type, Value
+from harmonia_compiler.contract.program import (
+    After,
+    Argument,
+    Attempt,
+    Call,
+    Constant,
+    Each,
+    MakeList,
+    Operation,
+    Output,
+    Parameter,
+    Program,
+    Repeat,
+    Select,
+)
+from harmonia_compiler.contract.types import ListOf, Passage, Record, Text, Type, Value
+from harmonia_compiler.flow.bodies import in_each_body
 from harmonia_compiler.flow.demand import demand
-from harmonia_compiler.flow.graph import Application, Flow, Node
+from harmonia_compiler.flow.expand import FAILURE_SHARE
+from harmonia_compiler.flow.graph import Application, Body, Flow, Node
 from harmonia_compiler.flow.lower import lower
 from harmonia_compiler.flow.passes.registry import optimise
+from harmonia_compiler.flow.takes import Takes
 from harmonia_compiler.kinds.kind import Kind
-from harmonia_compiler.policy.events import Command, Finished, Send, Started
+from harmonia_compiler.policy.events import Command, Failed, Finished, Send, Started
 from harmonia_compiler.policy.frames import Frame, Place, State
 from harmonia_compiler.policy.stepper import advance
 from tests.examples import examples
@@ -44,17 +62,18 @@ def _guesses(flow: Flow) -> bool:
 
 @dataclass
 class _Timed:
-    """One request of which every call takes its time; `answer` says what comes of one, by its place."""
+    """One request of which every call takes its time; `answer` says what comes of one, by its place, if anything."""
 
     program: Program
     usual: Mapping[str, float]
-    answer: Callable[[Send, Place], Value]
+    answer: Callable[[Send, Place], Value | None]
     now: float = 0.0
     state: State = field(default_factory=State)
     pending: list[tuple[float, int, Send, Place]] = field(default_factory=list)
     frames: dict[int, Frame] = field(default_factory=dict)
     sent: set[tuple[int, int]] = field(default_factory=set)
     made: Counter[str] = field(default_factory=Counter)
+    asked: Counter[tuple[int, int]] = field(default_factory=Counter)
     waited_for: set[tuple[int, int]] = field(default_factory=set)
 
     def run(self) -> "_Timed":
@@ -69,7 +88,9 @@ class _Timed:
             if send.call not in self.state.in_flight:
                 continue
             before = set(self.sent)
-            self.take(advance(self.program, self.state, Finished(send.call, self.answer(send, place))))
+            value = self.answer(send, place)
+            ended = Failed(send.call, "no") if value is None else Finished(send.call, value)
+            self.take(advance(self.program, self.state, ended))
             for (frame, _), select in waiting.items():
                 values = self.frames[frame].values
                 if select.condition in values:
@@ -84,6 +105,7 @@ class _Timed:
                 frame, at = self.state.in_flight[command.call]
                 # What is left and begun again counts as one: it is one call's work that is done.
                 self.made[command.component] += (id(frame), at) not in self.sent
+                self.asked[self.body(frame), at] += (id(frame), at) not in self.sent
                 self.sent.add((id(frame), at))
                 ends = self.now + self.usual[command.component]
                 heappush(self.pending, (ends, command.call, command, (frame, at)))
@@ -92,6 +114,11 @@ class _Timed:
             frame = pending.pop()
             self.frames[id(frame)] = frame
             pending += [one for run in frame.runs.values() for one in run.frames]
+
+    def body(self, frame: Frame) -> int:
+        """The number of the block that a frame runs; behind all of them, that of the main part."""
+        blocks = [block.operations for block in self.program.blocks]
+        return next((at for at, each in enumerate(blocks) if each is frame.operations), len(blocks))
 
     def guessing(self) -> list[tuple[Frame, int, Select]]:
         return [
@@ -118,7 +145,7 @@ class _Timed:
 
 def _begins_in_time(flow: Flow, made: Application, kinds: Mapping[str, Kind], chance: Random) -> None:
     usual = _usual(made, chance)
-    passed = optimise(made, kinds=kinds, usual_ms=usual)
+    passed = optimise(made, kinds=kinds, takes=Takes(usual, 0.2))
     if not _guesses(passed.flows[0]):
         return
     program = lower(passed.flows[0], passed)
@@ -179,7 +206,7 @@ def test_the_expected_visits_are_the_calls_that_are_sent(seed: int, size: int) -
     flow = _branching(chance, size)
     made = application(flow)
     usual = _usual(made, chance)
-    passed = optimise(made, kinds=KINDS, usual_ms=usual)
+    passed = optimise(made, kinds=KINDS, takes=Takes(usual, 0.2))
     (after,) = passed.flows
     shares: dict[int, set[float | None]] = {}
     for node in after.nodes:
@@ -205,3 +232,189 @@ def test_the_expected_visits_are_the_calls_that_are_sent(seed: int, size: int) -
     visits = demand(passed, after, kinds=KINDS).visits
     for name in {*expected, *visits}:
         assert isclose(expected[name], visits.get(name, 0.0), abs_tol=1e-9), name
+
+
+#: How often tests hold, and the last rounds of loops are the last.
+_SHARES = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)
+
+
+class _Asking:
+    """Flows in which branches, loops, lists and fallbacks ask for calls; tests in blocks ask about what changes."""
+
+    def __init__(self, chance: Random) -> None:
+        self.chance = chance
+        self.blocks: list[Body] = []
+        self.nodes: list[Node] = []
+
+    def add(self, operation: Operation, of: Type, share: float | None = None) -> int:
+        self.nodes.append(Node(operation, of, share=share))
+        return len(self.nodes) - 1
+
+    def one(self, of: Type) -> int:
+        fitting = [at for at, node in enumerate(self.nodes) if node.type == of]
+        return max(self.chance.choice(fitting), self.chance.choice(fitting))
+
+    def call(self, name: str, question: int | None = None) -> int:
+        ports = COMPONENTS[name].ports
+        given = [self.one(port.type) for port in ports]
+        given[0] = given[0] if question is None else question
+        return self.add(Call(name, tuple(port.name for port in ports), tuple(given)), COMPONENTS[name].result)
+
+    def choose(self, test: int, share: float) -> int:
+        of = self.chance.choice((Text(), ListOf(Passage())))
+        return self.add(Select(test, self.one(of), self.one(of)), of, share)
+
+    def block(self, *results: str) -> int:
+        """A block of a text and passages, with the calls of these components as its results."""
+        around, self.nodes = self.nodes, [Node(Argument(0), Text()), Node(Argument(1), ListOf(Passage()))]
+        self.add(Constant([]), ListOf(Passage()))
+        for _ in range(self.chance.randint(0, 3)):
+            if self.chance.random() < 0.4:
+                self.call(self.chance.choice(("web", "rerank", "rewrite")))
+            else:
+                self.choose(self.call("sure", 0), self.chance.choice(_SHARES))
+        found = tuple(self.call(name, 0) for name in results)
+        self.blocks.append(Body(tuple(self.nodes), found))
+        self.nodes = around
+        return len(self.blocks) - 1
+
+    def flow(self, size: int) -> Flow:
+        self.nodes = [Node(Parameter("question"), Text()), Node(Constant("yes"), Text())]
+        self.add(Constant([]), ListOf(Passage()))
+        tests: dict[int, float] = {}
+        for _ in range(size):
+            kind = self.chance.choices(("call", "choice", "attempt", "loop", "each"), (8, 7, 2, 1, 1))[0]
+            given = (self.one(Text()), self.one(ListOf(Passage())))
+            if kind == "call":
+                self.call(self.chance.choice(("search", "web", "rerank", "rewrite", "answer")))
+            elif kind == "choice":
+                if not tests or self.chance.random() < 0.6:
+                    tests[self.call(self.chance.choice(("sure", "judge")))] = self.chance.choice(_SHARES)
+                test = self.chance.choice([*tests])
+                self.choose(test, tests[test])
+            elif kind == "attempt":
+                of = self.chance.choice(("answer", "rerank"))
+                other = self.one(COMPONENTS[of].result)
+                self.add(Attempt(self.block(of), given, None, other), COMPONENTS[of].result)
+            elif kind == "loop":
+                block, share = self.block("judge", "answer", "rerank"), self.chance.choice(_SHARES)
+                loop = self.add(Repeat(block, given, 1, self.chance.randint(1, 3)), Record(()), share)
+                self.add(Output(loop, 1), ListOf(Passage()))
+            else:
+                items = self.add(MakeList((self.one(Text()), self.one(Text()))), ListOf(Text()))
+                each = self.add(Each(self.block("answer"), (items,), given[1:]), ListOf(Text()))
+                self.add(After(each, self.one(Text())), Text())
+        last = len(self.nodes) - 1
+        port = Port("question", Text(), 40.0)
+        return Flow("random", (port,), self.nodes[last].type, tuple(self.nodes), last, blocks=tuple(self.blocks))
+
+
+def _begun(flow: Flow) -> Counter[tuple[int, int]]:
+    """How many branches begin each call early, by its body and its position there."""
+    return Counter(
+        (body, at)
+        for body, of in enumerate(flow.bodies)
+        for node in of.nodes
+        if isinstance(node.operation, Select)
+        for at in node.operation.early
+    )
+
+
+def _shares(flow: Flow) -> dict[tuple[int, int], set[float]]:
+    """How often the test at each place holds, as is said where it is asked for."""
+    found: dict[tuple[int, int], set[float]] = defaultdict(set)
+    for body, of in enumerate(flow.bodies):
+        for node in of.nodes:
+            if isinstance(node.operation, Select) and node.share is not None:
+                found[body, node.operation.condition].add(node.share)
+            if isinstance(node.operation, Repeat) and node.share is not None:
+                found[node.operation.block, flow.blocks[node.operation.block].results[0]].add(node.share)
+    return found
+
+
+def _without_guesses(body: Body) -> Body:
+    return replace(
+        body,
+        nodes=tuple(
+            replace(node, operation=replace(node.operation, early=())) if isinstance(node.operation, Select) else node
+            for node in body.nodes
+        ),
+    )
+
+
+@dataclass
+class _Way:
+    """What turns out how on one way of a request: as it `first` did on another, but for the last, and then most likely.
+
+    `others` are where those ways begin that turn off from this one behind that.
+    """
+
+    first: tuple[bool, ...]
+    likely: float = 1.0
+    found: dict[Hashable, bool] = field(default_factory=dict)
+    others: list[tuple[bool, ...]] = field(default_factory=list)
+
+    def is_so(self, what: Hashable, share: float) -> bool:
+        if what not in self.found:
+            before = tuple(self.found.values())
+            is_new = len(before) >= len(self.first)
+            self.found[what] = share >= 0.5 if is_new else self.first[len(before)]
+            self.likely *= share if self.found[what] else 1.0 - share
+            if is_new:
+                self.others.append((*before, not self.found[what]))
+        return self.found[what]
+
+
+def _answers(
+    program: Program,
+    way: _Way,
+    shares: Mapping[tuple[int, int], Collection[float]],
+    may_fail: Collection[tuple[int, int]],
+) -> Callable[[Send, Place], Value | None]:
+    """What comes of the calls of a program on one way, where tests hold and attempts fail as often as is said."""
+    numbers = {id(block.operations): body for body, block in enumerate(program.blocks)}
+
+    def answer(send: Send, place: Place) -> Value | None:
+        frame, at = place
+        body = numbers.get(id(frame.operations), len(program.blocks))
+        here = (frame.path, body, at)
+        if (body, at) in may_fail and way.is_so(("fails", here), FAILURE_SHARE):
+            return None
+        if (body, at) in shares:
+            (share,) = shares[body, at]
+            return way.is_so(here, share)
+        return replies(program.components[send.component], send.inputs, send.settings, send.over)
+
+    return answer
+
+
+@given(SEEDS, st.integers(5, 14))
+@examples(400)
+def test_what_is_begun_early_is_needed_every_second_time_at_least(seed: int, size: int) -> None:
+    """Of all ways that requests may take, each with how likely it is, with what begins early and without."""
+    chance = Random(seed)
+    flow = _Asking(chance).flow(size)
+    made = application(flow)
+    usual = _usual(made, chance)
+    passed = optimise(made, kinds=KINDS, takes=Takes(usual, 0.2))
+    (after,) = passed.flows
+    begun, shares = _begun(after), _shares(after)
+    if not begun or any(len(each) > 1 for each in shares.values()):
+        return
+    attempts = [node.operation for body in after.bodies for node in body.nodes if isinstance(node.operation, Attempt)]
+    may_fail = {(each.block, after.blocks[each.block].results[0]) for each in attempts}
+    programs = [lower(each, passed) for each in (in_each_body(after, _without_guesses), after)]
+    asked = [defaultdict[tuple[int, int], float](float) for _ in programs]
+    pending: list[tuple[bool, ...]] = [()]
+    for _ in range(400):
+        if not pending:
+            break
+        way = _Way(pending.pop())
+        requests = [_Timed(program, usual, _answers(program, way, shares, may_fail)).run() for program in programs]
+        for counts, request in zip(asked, requests, strict=True):
+            for place in begun:
+                counts[place] += way.likely * request.asked[place]
+        pending += way.others
+    plain, eager = asked
+    for place, branches in begun.items():
+        assert pending or branches > 1 or eager[place] <= 2.0 * plain[place] + 1e-9

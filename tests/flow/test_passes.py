@@ -21,6 +21,7 @@ from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.lower import lower
 from harmonia_compiler.flow.passes.definition import Context, Pass
 from harmonia_compiler.flow.passes.registry import PASSES, apply, optimise, selected
+from harmonia_compiler.flow.takes import Takes
 from harmonia_compiler.flow.text import show_flow
 from harmonia_compiler.policy.events import Answer, Command, Event, Fail, Finished
 from tests.examples import examples
@@ -47,26 +48,29 @@ def _cases() -> list[object]:
 
 
 #: About how long a call of each of the library's components takes, for the pass that asks.
-USUAL_MS = {
-    "sure": 200.0,
-    "judge": 250.0,
-    "grade": 250.0,
-    "embed": 10.0,
-    "search": 20.0,
-    "answer": 900.0,
-    "write": 900.0,
-    "rewrite": 100.0,
-    "web": 150.0,
-    "count": 50.0,
-}
+TAKES = Takes(
+    {
+        "sure": 200.0,
+        "judge": 250.0,
+        "grade": 250.0,
+        "embed": 10.0,
+        "search": 20.0,
+        "answer": 900.0,
+        "write": 900.0,
+        "rewrite": 100.0,
+        "web": 150.0,
+        "count": 50.0,
+    },
+    deviation=0.2,
+)
 
 
 #: The same of the components of random programs with blocks: as most often, a test takes longer than what it is about.
-BLOCK_USUAL_MS = {"sure": 50.0, "say": 3.0, "join": 2.0, "draw": 2.0, "many": 4.0, "note": 5.0}
+BLOCK_TAKES = Takes({"sure": 50.0, "say": 3.0, "join": 2.0, "draw": 2.0, "many": 4.0, "note": 5.0}, 0.2)
 
 
 def _rewrite(each: Pass, flow: Flow) -> Flow:
-    return each.rewrite(flow, Context(application(flow), KINDS, USUAL_MS))
+    return each.rewrite(flow, Context(application(flow), KINDS, TAKES))
 
 
 @pytest.mark.parametrize(("each", "before", "after"), _cases())
@@ -92,8 +96,8 @@ def test_every_pass_keeps_answers_and_types_and_is_idempotent(flow: Flow, seed: 
         assert run(lower(after, application(after)), arguments)[0] == expected
         assert after.nodes[after.result].type == flow.nodes[flow.result].type
         assert msgspec.structs.replace(after, nodes=(), result=0) == msgspec.structs.replace(flow, nodes=(), result=0)
-    together = optimise(application(flow), kinds=KINDS, usual_ms=USUAL_MS)
-    assert optimise(together, kinds=KINDS, usual_ms=USUAL_MS) == together
+    together = optimise(application(flow), kinds=KINDS, takes=TAKES)
+    assert optimise(together, kinds=KINDS, takes=TAKES) == together
     driven = Driven(lower(together.flows[0], together), seed, answers=from_the_library).run()
     check(driven)
     assert driven.ended == Answer(expected)
@@ -123,7 +127,7 @@ def test_what_a_request_wishes_for_its_answer_reaches_what_it_reached_before_the
     runners = [node.operation for body in flow.bodies for node in body.nodes if isinstance(node.operation, Each)]
     assume(all(len(each.lists) == 1 for each in runners))
     before, after = (
-        _wished(each, made, "x") for each in (flow, apply(PASSES, flow, Context(made, BLOCK_KINDS, BLOCK_USUAL_MS)))
+        _wished(each, made, "x") for each in (flow, apply(PASSES, flow, Context(made, BLOCK_KINDS, BLOCK_TAKES)))
     )
     assume(isinstance(before, Ok))
     assert isinstance(before, Ok)
@@ -186,7 +190,7 @@ def test_with_loops_lists_and_fallbacks_every_pass_keeps_what_comes_of_a_request
     assume(all(len(each.lists) == 1 for each in runners))
     before = _observed(flow, made, failing)
     assume(not before.request.ambiguous)
-    context = Context(made, BLOCK_KINDS, BLOCK_USUAL_MS)
+    context = Context(made, BLOCK_KINDS, BLOCK_TAKES)
     for name, chosen in [*((each.name, (each,)) for each in PASSES), ("all", PASSES)]:
         passed = apply(chosen, flow, context)
         if passed == flow:
@@ -271,9 +275,9 @@ def test_every_pass_changes_some_of_the_random_flows_and_guesses_are_made() -> N
     changed, with_blocks_changed, guessing = Counter[str](), Counter[str](), 0
     for seed in range(80):
         flow = make_flow(Random(seed), 1 + seed % 14)
-        changed.update(_changes(flow, application(flow), Context(application(flow), KINDS, USUAL_MS)))
+        changed.update(_changes(flow, application(flow), Context(application(flow), KINDS, TAKES)))
         flow, made = with_blocks(make_program(Random(seed), 1 + seed % 16, early=False))
-        context = Context(made, BLOCK_KINDS, BLOCK_USUAL_MS)
+        context = Context(made, BLOCK_KINDS, BLOCK_TAKES)
         with_blocks_changed.update(_changes(flow, made, context))
         guessing += Driven(lower(apply(PASSES, flow, context), made), seed).run().guesses > 0
     least = {"expand_retrieval": 8, "order_prompts": 8, "speculate": 8, "common_subexpressions": 2}

@@ -23,6 +23,7 @@ from harmonia_compiler.contract.types import Value
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.lower import lower
 from harmonia_compiler.flow.passes.registry import optimise
+from harmonia_compiler.flow.takes import Takes
 from harmonia_compiler.kinds.milvus import Hit, Search, SearchReply
 from harmonia_compiler.kinds.registry import kinds
 from tests.gateway.fakes import FakeEngine, FakeMilvus, Served, eventually, serving
@@ -111,8 +112,8 @@ def application() -> Application:
 def programs(how: str) -> dict[str, Program]:
     """The pipelines by name: as they were written, save that a search is told a vector, or after all passes."""
     made = application()
-    usual_ms = dict.fromkeys(made.components, USUAL_MS)
-    passed = optimise(made, usual_ms=usual_ms) if how == "optimised" else optimise(made, last="expand_retrieval")
+    takes = Takes(dict.fromkeys(made.components, USUAL_MS), deviation=0.2)
+    passed = optimise(made, takes=takes) if how == "optimised" else optimise(made, last="expand_retrieval")
     return {flow.name: lower(flow, passed) for flow in passed.flows}
 
 

@@ -68,3 +68,54 @@ def test_without_a_promise_nothing_asks_for_it(tmp_path: Path, capsys: pytest.Ca
     source.write_text(PROGRAM.replace("slo p95 latency <= BOUND", "").replace("ANSWER", ELSEWHERE))
     assert run(["plan", str(source), "--inventory", LAPTOP]) == FINE
     assert "begins early" not in capsys.readouterr().err
+
+
+#: The share of `none` is said once, and what it leaves is what the search is worth beginning for.
+SAID_ELSEWHERE = """
+component small = llm("SmolLM2-135M-Instruct")
+component polish(text: text) -> text ~ 20 tokens = small("Polish: {text}", max_tokens: 32)
+component need(question: text) -> "none" | "one" = http("https://a.example/need", takes: 2 s)
+component web(question: text) -> [passage] ~ 4 = http("https://a.example/web", takes: 1500 ms)
+component write(question: text, passages: [passage]) -> text ~ 20 tokens = http(
+    "https://a.example/write", takes: 1 s, pure: false
+)
+
+pipeline ask(question: text ~ 20 tokens) -> text {
+    slo p95 latency <= 6500 ms
+    load 0.01 rps
+    needed = need(question)
+    style = question
+    if needed == "none" ~ SHARE { style = "Be brief." }
+    if needed == "none" { return write(style, []) }
+    return write(style, web(question))
+}
+"""
+
+
+@pytest.mark.parametrize(("share", "searches"), [("0.1", 1), ("0.9", 0)])
+def test_a_share_that_is_said_of_another_branch_counts(
+    share: str, searches: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The search is rarely needed where nine in ten need none, and its time counts for few then."""
+    source = tmp_path / "ask.rag"
+    source.write_text(SAID_ELSEWHERE.replace("SHARE", share))
+    assert run(["graph", str(source), "--inventory", LAPTOP]) == FINE
+    assert capsys.readouterr().out.count("begun early") == searches
+
+
+def test_pipelines_that_promise_nothing_or_keep_their_promise_begin_nothing_early(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline = PROGRAM[PROGRAM.index("pipeline") :].replace("ANSWER", ELSEWHERE)
+    promise = "slo p95 latency <= BOUND"
+    source = tmp_path / "ask.rag"
+    source.write_text(
+        PROGRAM.replace("BOUND", "6500 ms").replace("ANSWER", ELSEWHERE)
+        + pipeline.replace("ask", "lax").replace(promise, "")
+        + pipeline.replace("ask", "slow").replace("BOUND", "20 s")
+    )
+    saved = tmp_path / "plan.json"
+    assert run(["plan", str(source), "--inventory", LAPTOP, "--out", str(saved)]) == FINE
+    assert "`ask` begins early, to keep its latency: web\n" in capsys.readouterr().err
+    assert {one.name: one.early for one in read_plan(saved).pipelines} == {"ask": ("web",), "lax": (), "slow": ()}
+    assert run(["simulate", str(source), "--inventory", LAPTOP, "--plan", str(saved), "--for", "60s"]) == FINE

@@ -11,8 +11,8 @@ from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.flow.graph import Application, Flow
-from harmonia_compiler.flow.lateness import Takes
 from harmonia_compiler.flow.passes.registry import optimise
+from harmonia_compiler.flow.takes import Takes
 from harmonia_compiler.plan.planner import make_plan
 
 HEAD = """

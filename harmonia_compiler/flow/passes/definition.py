@@ -5,19 +5,20 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from harmonia_compiler.flow.graph import Application, Flow
+from harmonia_compiler.flow.takes import Takes
 from harmonia_compiler.kinds.kind import Kind
 
 
 class Context(msgspec.Struct, frozen=True):
     """What a pass may look at beside the flow.
 
-    `usual_ms` is about how long a call of each component takes, in ms, where whoever plans has found that the promised
-    latency asks for more than the other passes give.
+    `takes` is about how long calls take, where whoever plans has found that the promised latency asks for more than the
+    other passes give.
     """
 
     application: Application
     kinds: Mapping[str, Kind]
-    usual_ms: Mapping[str, float] | None = None
+    takes: Takes | None = None
 
 
 class Pass(msgspec.Struct, frozen=True):

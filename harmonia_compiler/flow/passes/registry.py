@@ -19,6 +19,7 @@ from harmonia_compiler.flow.passes import (
     speculate,
 )
 from harmonia_compiler.flow.passes.definition import Context, Pass
+from harmonia_compiler.flow.takes import Takes
 from harmonia_compiler.kinds.kind import Kind
 from harmonia_compiler.kinds.registry import kinds as all_kinds
 
@@ -75,14 +76,20 @@ def optimise(
     *,
     last: str | None = None,
     kinds: Mapping[str, Kind] | None = None,
-    usual_ms: Mapping[str, float] | None = None,
+    takes: Takes | None = None,
+    hurried: Collection[str] | None = None,
 ) -> Application:
     """Every flow of the application after the passes.
 
     A pass that needs what a left-out one gives is left out with it. `last` names the pass to stop
-    after. `usual_ms` lets branches begin early what saves more than it wastes. Raises ValueError for a
-    name that no pass has.
+    after. `takes` lets branches begin early what saves more than it wastes, of all pipelines or of those that are
+    `hurried`. Raises ValueError for a name that no pass has.
     """
     passes = selected(without, last=last)
-    context = Context(application, all_kinds() if kinds is None else kinds, usual_ms)
-    return replace(application, flows=tuple(apply(passes, flow, context) for flow in application.flows))
+    context = Context(application, all_kinds() if kinds is None else kinds)
+
+    def optimised(flow: Flow) -> Flow:
+        is_hurried = hurried is None or flow.name in hurried
+        return apply(passes, flow, replace(context, takes=takes) if is_hurried else context)
+
+    return replace(application, flows=tuple(map(optimised, application.flows)))

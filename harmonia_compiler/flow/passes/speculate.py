@@ -3,16 +3,16 @@
 A guess costs what it does in vain: the work of the calls on the paths that are not taken. So it is made only
 where the latency that is promised asks for it (whoever plans hands in the usual times then, and none
 otherwise), only for calls that are pure and of no language model, and only where it pays: the time that it
-is expected to save, the share of the arm times what the condition would have kept it waiting, is at least
-the work that it is expected to waste, the share of the other arm times the time of the calls. A condition
-keeps a branch waiting for those of its calls alone that nobody can have asked for before the branch is reached:
-what a branch around it has settled is known then. In a block, nothing is begun whose argument is not at hand
-there: behind it may be calls that nobody has asked for yet.
+is expected to save, how likely it is needed times what the condition would have kept it waiting, is at least
+the work that it is expected to waste, how likely it is not times the time of the calls. That goes by the shares that
+plans reckon with. A condition keeps a branch waiting for those of its calls alone that nobody can have asked for before
+the branch is reached: what a branch around it has settled is known then. In a block, nothing is begun whose argument
+is not at hand there: behind it may be calls that nobody has asked for yet.
 """
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -31,7 +31,9 @@ from harmonia_compiler.contract.program import (
 )
 from harmonia_compiler.flow.bits import bits
 from harmonia_compiler.flow.bodies import invariants, needed_always, reads_always, with_bodies
-from harmonia_compiler.flow.graph import EVEN, Body, Flow
+from harmonia_compiler.flow.demand import demand
+from harmonia_compiler.flow.graph import Body, Flow
+from harmonia_compiler.flow.needed import Needed
 from harmonia_compiler.flow.passes.definition import Context, Pass
 from harmonia_compiler.flow.passes.likeness import is_pure
 
@@ -43,7 +45,7 @@ _LONG = 1e9
 
 
 @dataclass(frozen=True, slots=True)
-class _Demand:
+class _Delays:
     """What nodes of a body wait for before they are demanded: conditions, as bits, and blocks.
 
     `surely` is what each waits for on every way from a result, None where there is none; `maybe` on any, nothing where
@@ -76,19 +78,23 @@ class _Course:
 
 def speculate(flow: Flow, context: Context) -> Flow:
     """Let each branch begin early what is worth it; without usual times, nothing changes."""
-    usual = context.usual_ms
-    if usual is None:
+    takes = context.takes
+    if takes is None:
         return flow
 
+    needed = Needed(flow, demand(context.application, flow, kinds=context.kinds, takes=takes))
     loops = {node.operation.block for body in flow.bodies for node in body.nodes if isinstance(node.operation, Repeat)}
     bodies: list[Body] = []
     for index, (body, at_hand) in enumerate(zip(flow.bodies, _at_hand(flow), strict=True)):
         guesses: dict[int, list[int]] = {}
-        times = _times(body, usual)
+        times = _times(body, takes.ms)
         # What one branch begins early another one may know then, and has nothing left to wait for.
         for _ in range(2):
-            demand = _demand(body, guesses, is_loop=index in loops)
-            guesses = {at: _worth_it(body, at_hand, at, demand, times, context) for at in _selects(body)}
+            delays = _delays(body, guesses, is_loop=index in loops)
+            guesses = {
+                at: _worth_it(body, at_hand, at, delays, times, partial(needed.behind, index, at), context)
+                for at in _selects(body)
+            }
         nodes = [
             replace(node, operation=replace(node.operation, early=tuple(guesses[at])))
             if isinstance(node.operation, Select)
@@ -125,7 +131,7 @@ def _at_hand(flow: Flow) -> list[frozenset[int]]:
     return found
 
 
-def _demand(body: Body, guesses: Mapping[int, Iterable[int]], *, is_loop: bool) -> _Demand:
+def _delays(body: Body, guesses: Mapping[int, Iterable[int]], *, is_loop: bool) -> _Delays:
     """When nodes are demanded, where branches begin these early."""
     surely: list[int | None] = [None] * len(body.nodes)
     maybe = [0] * len(body.nodes)
@@ -156,7 +162,7 @@ def _demand(body: Body, guesses: Mapping[int, Iterable[int]], *, is_loop: bool) 
         else:
             for needed in {*inputs(operation)}.difference(always):
                 demand(needed, before, maybe[at] | _SOME_TIME)
-    return _Demand(surely, maybe)
+    return _Delays(surely, maybe)
 
 
 def _bit(condition: int) -> int:
@@ -167,40 +173,41 @@ def _worth_it(
     body: Body,
     at_hand: frozenset[int],
     position: int,
-    demand: _Demand,
+    delays: _Delays,
     times: _Times,
+    likely: Callable[[int], float],
     context: Context,
 ) -> list[int]:
-    """The last calls of the chains that are worth beginning early for a branch, in their order."""
-    node, before = body.nodes[position], demand.surely[position]
-    select = node.operation
+    """The last calls of the chains that are worth beginning early for a branch that needs values so `likely`."""
+    select, before = body.nodes[position].operation, delays.surely[position]
     assert isinstance(select, Select)
     if before is None:
         return []
     reached = at_hand | needed_always(body, bits(before // _FIRST))
     anyway = reached | needed_always(body, [select.condition, body.results[0]])
-    share = EVEN if node.share is None else node.share
-    needed = Counter[int]()
-    for arm, taken in ((select.then, share), (select.otherwise, 1.0 - share)):
-        needed.update({at: taken * part for at, part in _needed(body, arm).items() if at not in anyway})
-    # No chain saves more than the time of its calls.
-    chains = [(at, likely, _chain(body, at, anyway, context)) for at, likely in needed.items() if likely >= 0.5]
+    arms = (select.then, select.otherwise)
+    behind, before_it = _closure(body, arms, anyway) - anyway, _closure(body, [select.condition]) - anyway
+    # What the condition itself may ask for may be there without it. And no chain saves more than the time of its calls.
+    chains = [
+        (at, part, chain)
+        for at in sorted(behind - before_it)
+        if (chain := _chain(body, at, anyway, context)) is not None
+        and chain.isdisjoint(before_it)
+        and (part := likely(at)) >= 0.5
+    ]
 
     def is_left(at: int) -> bool:
         """Whether nobody asks for a value before the branch is reached: what may delay that delays it as well."""
-        return not demand.maybe[position] & ~(demand.surely[at] or 0)
+        return not delays.maybe[position] & ~(delays.surely[at] or 0)
 
-    of = [select.condition, *(at for at, _, chain in chains if chain is not None)]
-    course = _course(body, of, reached, is_left, times)
+    course = _course(body, [select.condition, *(at for at, _, _ in chains)], reached, is_left, times)
     if course.condition <= 0.0:
         return []
     found: set[int] = set()
-    for at, likely, chain in chains:
-        if chain is not None:
-            work = sum(times.least[call] for call in chain)
-            saved = likely * _saved(body, at, chain, course)
-            if saved > 0.0 and saved >= (1.0 - likely) * work:
-                found.add(at)
+    for at, part, chain in chains:
+        saved, work = part * _saved(body, at, chain, course), sum(times.least[call] for call in chain)
+        if saved > 0.0 and saved >= (1.0 - part) * work:
+            found.add(at)
     inner = {one for at in found for one in _closure(body, inputs(body.nodes[at].operation))}
     return sorted(found - inner)
 
@@ -272,24 +279,6 @@ def _saved(body: Body, at: int, chain: Collection[int], course: _Course) -> floa
         return 0.0
     read = (one for call in chain for one in inputs(body.nodes[call].operation) if one not in chain)
     return min(course.condition, ready[at]) - max((ready[one] for one in read), default=0.0)
-
-
-def _needed(body: Body, arm: int) -> dict[int, float]:
-    """How likely each value is needed where an arm is taken: what an inner branch reads, by that branch's share."""
-    found = {arm: 1.0}
-    for at in range(arm, -1, -1):
-        if at not in found:
-            continue
-        node = body.nodes[at]
-        weights = dict.fromkeys(inputs(node.operation), found[at])
-        if isinstance(node.operation, Select):
-            share = EVEN if node.share is None else node.share
-            weights = {node.operation.condition: found[at]}
-            for one, part in ((node.operation.then, share), (node.operation.otherwise, 1.0 - share)):
-                weights[one] = weights.get(one, 0.0) + found[at] * part
-        for one, weight in weights.items():
-            found[one] = min(1.0, found.get(one, 0.0) + weight)
-    return found
 
 
 def _chain(body: Body, at: int, anyway: frozenset[int], context: Context) -> set[int] | None:
