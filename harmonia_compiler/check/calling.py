@@ -14,6 +14,7 @@ from harmonia_compiler.check.program import Declared
 from harmonia_compiler.check.prompts import warn_of_inserted
 from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.settings import SettingReader
+from harmonia_compiler.check.soundness import check_call
 from harmonia_compiler.check.types import in_order, shown_apart
 from harmonia_compiler.check.unknown import report_unknown_callee
 from harmonia_compiler.contract.component import Port
@@ -304,6 +305,7 @@ def _call_component(
     if settings:
         places = made.places | {name: argument.value.span for name, argument in arguments.items() if name in settings}
         report_faults(made.kind, made.given | settings, places, values.findings, among=settings, at_least_one=True)
+        check_call(made, settings, places, values.findings)
     operation = Call(made.declared.id, tuple(positions), tuple(positions.values()), settings)
     if values.is_pure(operation):
         return Value(values.nodes.add(operation, made.result.type, call.span), made.result.type)

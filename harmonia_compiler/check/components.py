@@ -16,7 +16,7 @@ from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.program import Context, Declared, Unit, not_a
 from harmonia_compiler.check.prompts import Template, warn_of_inserted
 from harmonia_compiler.check.settings import ComponentName, SettingReader
-from harmonia_compiler.check.soundness import check_prompts, check_settings, check_size, warn_of_braces
+from harmonia_compiler.check.soundness import check_prompts, check_result, check_settings, warn_of_braces
 from harmonia_compiler.check.types import Shape, Types, shown, shown_apart
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.types import fits
@@ -121,7 +121,7 @@ class Components:
         if made is not None:
             check_settings(made, self.findings)
             check_prompts(made, node, self.context)
-            check_size(made, node, self.findings)
+            check_result(made, node, self.findings)
             if not self.findings.failed_since(before):
                 warn_of_braces(made, node, self.findings)
         return made

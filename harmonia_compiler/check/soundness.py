@@ -1,14 +1,24 @@
 """Whether the parts of a component belong together: settings, prompts and ports, expected size and limit."""
 
+import re
+from collections.abc import Mapping
+from typing import Any
+
 from harmonia_compiler.check.faults import report_faults
 from harmonia_compiler.check.made import Made
 from harmonia_compiler.check.program import Context
 from harmonia_compiler.check.prompts import can_insert, warn_of_inserted
-from harmonia_compiler.contract.types import ListOf, Message, Text
+from harmonia_compiler.check.types import Shape
+from harmonia_compiler.contract.types import Labels, ListOf, Message, Record, Text, Type, Vector
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.numbers import plain
+from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.kinds.kind import COMMON_SETTINGS
 from harmonia_compiler.syntax import tree
+
+#: Says how long the answer of a model may be.
+_LIMIT = "max_tokens"
+_WORD = re.compile(r"[^\W_]+")
 
 
 def check_settings(made: Made, findings: Findings) -> None:
@@ -67,18 +77,68 @@ def check_prompts(made: Made, node: tree.Component, context: Context) -> None:
         )
 
 
-def check_size(made: Made, node: tree.Component, findings: Findings) -> None:
-    """A result that is expected to be longer than it may be."""
-    limit = made.settings.get("max_tokens")
-    size = made.result.size if made.result is not None and isinstance(made.result.type, Text) else None
-    if isinstance(limit, int) and size is not None and size > limit:
-        place = node.result.size if node.result is not None else None
-        notes = (Note(made.places["max_tokens"], "the limit stands here"),)
-        message = f"a result of {plain(size)} tokens is expected, but `max_tokens` is {limit}"
-        findings.add(
-            "E0507",
-            message,
-            place.span if place is not None else made.places["max_tokens"],
-            help="raise `max_tokens`, or expect less",
-            notes=notes if place is not None else (),
-        )
+def check_result(made: Made, node: tree.Component, findings: Findings) -> None:
+    """A result that no model can write, or of which more is expected than it may write."""
+    if not made.kind.has_prompt or made.result is None:
+        return
+    if node.result is not None and _holds_vector(made.result.type):
+        message = f"`{made.kind.name}` writes text, and no vectors"
+        findings.add("E0329", message, node.result.type.span, help="make them with an `embedder`")
+        return
+    limit = made.places.get(_LIMIT)
+    if limit is not None and _LIMIT not in made.settings:
+        # It could not be read, which is reported.
+        return
+    if node.result is not None:
+        size = node.result.size if isinstance(made.result.type, Text) else None
+        place = (size or node.result).span
+        notes = () if limit is None else (Note(limit, "the limit stands here"),)
+        _report_too_long(made, made.settings, place, findings, notes)
+    elif limit is not None and limit in {argument.value.span for argument in node.settings}:
+        _report_too_long(made, made.settings, limit, findings)
+
+
+def check_call(made: Made, settings: Mapping[str, Any], places: Mapping[str, Span], findings: Findings) -> None:
+    """A call whose own limit is less than what is expected; `settings` are those that it gives."""
+    if made.kind.has_prompt and _LIMIT in settings:
+        _report_too_long(made, settings, places[_LIMIT], findings)
+
+
+def _report_too_long(
+    made: Made, settings: Mapping[str, Any], place: Span, findings: Findings, notes: tuple[Note, ...] = ()
+) -> None:
+    """Report that more is expected than these settings allow, or those that stand where they say nothing."""
+    assert made.result is not None
+    setting = made.kind.setting(_LIMIT)
+    limit = settings.get(_LIMIT, setting and setting.default)
+    expected, how_many = _expected(made.result)
+    if limit is None or expected <= limit:
+        return
+    said = f"{limit}" if _LIMIT in settings else f"{limit} where it is not said"
+    message = f"a result of {how_many} tokens is expected, but `{_LIMIT}` is {said}"
+    findings.add("E0507", message, place, help=f"raise `{_LIMIT}`, or expect less", notes=notes)
+
+
+def _expected(result: Shape) -> tuple[float, str]:
+    """How many tokens a result has for certain, and that in words.
+
+    Of a label it is at least one for each word, since no vocabulary has a token of several.
+    """
+    match result.type:
+        case Text() if result.size is not None:
+            return result.size, plain(result.size)
+        case Labels(labels):
+            fewest = min(len(_WORD.findall(label)) for label in labels)
+            return fewest, f"at least {fewest}"
+        case _:
+            return 0.0, ""
+
+
+def _holds_vector(of: Type) -> bool:
+    match of:
+        case ListOf(item) if item is not None:
+            return _holds_vector(item)
+        case Record(fields):
+            return any(_holds_vector(field.type) for field in fields)
+        case _:
+            return isinstance(of, Vector)

@@ -78,7 +78,7 @@ SETTINGS = (
     Setting(
         "stop",
         "text",
-        "ends the answer where this text would come",
+        "ends an answer where this text would come; one that is no text ends by its form",
         scope="call",
         pattern=r"(?s).+",
         form="a text that is not empty",

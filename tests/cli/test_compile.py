@@ -21,7 +21,7 @@ from harmonia_compiler.runtime.bundle import read_contents
 from .one_host import on_one_host
 
 SOURCE = """component small = llm("SmolLM2-135M-Instruct")
-component answer(question: text) -> text ~ 300 tokens = small("{question}")
+component answer(question: text) -> text ~ 256 tokens = small("{question}")
 pipeline ask(question: text ~ 15 tokens) -> text {
     load LOAD rps
     return answer(question)

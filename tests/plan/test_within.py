@@ -223,7 +223,7 @@ def test_a_list_that_is_written_together_is_late_as_a_whole(tmp_path: Path) -> N
 def test_what_is_streamed_is_late_until_its_first_piece(tmp_path: Path) -> None:
     body = "slo p95 ttft <= 900 ms\nload 1 rps\nreturn stream gen(q) within 1 s else quick(q)"
     (tmp_path / "p.rag").write_text(
-        f"{HEAD}component gen(q: text) -> text ~ 400 tokens = "
+        f"{HEAD}component gen(q: text) -> text ~ 256 tokens = "
         'llm("meta-llama/Llama-3.1-8B-Instruct", prompt: "{q}")\n'
         f"pipeline p(q: text ~ 9 tokens) -> text {{\n{body}\n}}\n"
     )
@@ -241,7 +241,7 @@ def test_what_a_plain_return_gives_is_late_until_its_end(tmp_path: Path) -> None
     for plain in ("return", "return stream"):
         model = 'llm("meta-llama/Llama-3.1-8B-Instruct", prompt: "{q}")'
         (tmp_path / "p.rag").write_text(
-            f"{HEAD}component gen(q: text) -> text ~ 400 tokens = {model}\n"
+            f"{HEAD}component gen(q: text) -> text ~ 256 tokens = {model}\n"
             f"component brief(q: text) -> text ~ 9 tokens = {model}\n"
             "pipeline p(q: text ~ 9 tokens, easy: bool) -> text {\n    load 1 rps\n"
             "    if easy { return stream brief(q) }\n"
