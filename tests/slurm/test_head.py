@@ -160,11 +160,12 @@ async def test_one_whose_service_has_ended_or_whose_job_began_anew_ends_and_leav
 async def test_what_slurm_takes_its_time_for_keeps_nobody_from_ending_the_service(
     head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, answers = threading.Event(), threading.Event()
+    asked, answers, left = threading.Event(), threading.Event(), threading.Event()
 
     def bring(*_: object) -> None:
         asked.set()
-        answers.wait()
+        answers.wait(15)
+        left.set()
 
     monkeypatch.setattr(head_module, "bring", bring)
     further = SlurmFurther("see", ("see-1",), "slurm/more-see.sbatch", "see-0")
@@ -175,6 +176,7 @@ async def test_what_slurm_takes_its_time_for_keeps_nobody_from_ending_the_servic
             await asyncio.to_thread(asked.wait)
             head._stop.set()
             assert await looking is None
+        assert not left.is_set()
     finally:
         answers.set()
 
