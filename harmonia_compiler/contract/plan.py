@@ -4,6 +4,7 @@ Written as `plan.json`. Deterministic byte for byte; no secret, no absolute path
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
@@ -71,6 +72,11 @@ class Configuration(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.gpu:
             return GPU_TYPES[self.gpu].precision
         return "bf16" if self.bf16 else "fp32"
+
+    @property
+    def devices(self) -> int:
+        """How many devices it takes: of a part of one, that one."""
+        return max(1, round(self.gpus)) if self.gpu else 0
 
     def describe(self) -> str:
         """A short name for people: `h100_sxm×2 tp2 batch 64`, `2 cores`."""
@@ -226,7 +232,7 @@ def encode_plan(plan: Plan) -> bytes:
 def decode_plan(raw: bytes) -> Plan:
     """The plan in a document; raises `msgspec.DecodeError`, and `OtherFormat` among them."""
     plan = decode_versioned(raw, Plan, OLDEST_FORMAT, FORMAT_VERSION)
-    for wrong in _misnamed(plan):
+    for wrong in _edited(plan):
         raise msgspec.ValidationError(wrong)
     return msgspec.structs.replace(
         plan,
@@ -235,8 +241,12 @@ def decode_plan(raw: bytes) -> Plan:
     )
 
 
-def _misnamed(plan: Plan) -> Iterator[str]:
-    """What no planner calls its replicas, or gives them."""
+def _edited(plan: Plan) -> Iterator[str]:
+    """What no planner serves, and what none calls its replicas or gives them."""
+    if twice := [name for name, times in Counter(share.name for share in plan.pipelines).items() if times > 1]:
+        yield f"it serves the pipeline `{twice[0]}` twice - at `$.pipelines`"
+    if {share.name for share in plan.pipelines} != plan.predicted.keys():
+        yield "what it predicts is not of the pipelines that it serves - at `$.predicted`"
     known: set[str] = set()
     for at, replica in enumerate(plan.replicas):
         where = f"at `$.replicas[{at}]`"
@@ -250,8 +260,18 @@ def _misnamed(plan: Plan) -> Iterator[str]:
         if replica.id != named and (stem != named or not _NUMBER.fullmatch(number)):
             wanted = replica_id(replica.engine, 0)
             yield f"a replica has the id `{replica.id}`, where one is expected like `{wanted}` - {where}"
-        if replica.config.gpu and replica.config.gpu not in GPU_TYPES:
-            yield f"a replica has GPUs of the type `{replica.config.gpu}`, which is none - {where}"
+        config = replica.config
+        if config.gpu and config.gpu not in GPU_TYPES:
+            yield f"a replica has GPUs of the type `{config.gpu}`, which is none - {where}"
+        if config.gpu and not config.gpus:
+            yield f"a replica runs on GPUs of the type `{config.gpu}`, and on none of them - {where}"
+        if not config.gpu and not config.cores:
+            yield f"a replica has neither a GPU nor a core - {where}"
+        if len(replica.devices) != config.devices:
+            given, taken = (
+                f"{count} device{'' if count == 1 else 's'}" for count in (len(replica.devices), config.devices)
+            )
+            yield f"a replica has {given}, and as `{config.describe()}` it takes {taken} - {where}"
         if len(set(replica.devices)) != len(replica.devices):
             yield f"a replica has one device twice - {where}"
         known.add(replica.id)

@@ -32,9 +32,13 @@ def faults(plan: Plan, problem: Problem) -> list[str]:
 
 
 def without_room(plan: Plan, hosts: Sequence[Host]) -> Iterator[str]:
-    """What replicas take and their hosts do not have, each of which must be one of these."""
+    """What replicas take and their hosts, each of which must be one of these, do not have; or not for what they run."""
     yield from _hosts(plan, hosts)
     yield from _devices(plan, hosts)
+    for replica in plan.replicas:
+        if (replica.cores, replica.memory_gib) != (replica.config.cores, replica.config.memory_gib):
+            given = f"{replica.cores} cores and {replica.memory_gib} GiB"
+            yield f"{replica.id} is given {given}, which is not what its configuration takes"
 
 
 def _header(plan: Plan, problem: Problem) -> Iterator[str]:
@@ -136,14 +140,11 @@ def _configuration(replica: Replica, need: Need) -> Iterator[str]:
     config = replica.config
     if all(option.configuration != config for option in need.options):
         yield f"{replica.id} runs as {config.describe()}, for which no profile has figures"
-    if replica.cores != config.cores or replica.memory_gib != config.memory_gib:
-        given = f"{replica.cores} cores and {replica.memory_gib} GiB"
-        yield f"{replica.id} is given {given}, which is not what its configuration takes"
     if replica.serves != need.components:
         yield f"{replica.id} serves {', '.join(replica.serves)}, not the components of {need.engine}"
     if need.on is not None and (config.gpu or "cpu") != need.on:
         yield f"{replica.id} must run on {need.on}, not on {config.gpu or 'cpu'}"
-    if len(replica.devices) != (max(1, round(config.gpus)) if config.gpu else 0):
+    if len(replica.devices) != config.devices:
         yield f"{replica.id} has {len(replica.devices)} devices for {config.describe()}"
 
 

@@ -194,16 +194,16 @@ def _more_cores(_: Path, plan: dict[str, Any]) -> None:
     plan["replicas"][0]["cores"] = 17.0
 
 
+def _no_cores(_: Path, plan: dict[str, Any]) -> None:
+    plan["replicas"][0]["cores"] = 0.0
+
+
 def _no_replica(_: Path, plan: dict[str, Any]) -> None:
     plan["replicas"] = []
 
 
 def _no_engine(_: Path, plan: dict[str, Any]) -> None:
     plan |= {"engines": {}, "replicas": []}
-
-
-def _nothing_predicted(_: Path, plan: dict[str, Any]) -> None:
-    plan["predicted"] = {}
 
 
 def _strange_visits(_: Path, plan: dict[str, Any]) -> None:
@@ -225,9 +225,9 @@ def _strange_beginnings(_: Path, plan: dict[str, Any]) -> None:
         (_other_devices, "model-0 has device 0 of one, which is no l40s"),
         (_less_memory, "one has 0.5 GiB of memory and is asked for "),
         (_more_cores, "one has 16 cores and is asked for 17"),
+        (_no_cores, "model-0 is given 0.0 cores and "),
         (_no_replica, "it has no replica of the engine `model`"),
         (_no_engine, "the engine `model` is not as the files have it"),
-        (_nothing_predicted, "it is for `ask`"),
         (_strange_visits, "the component `other` is not as the files have it"),
         (_strange_beginnings, "it begins `answer` early in `ask`, and for what the files say it would be nothing"),
     ],

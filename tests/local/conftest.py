@@ -40,7 +40,7 @@ def launch(*words: Word, **settings: Any) -> Launch:
 def plan_of(service: Service, launches: Iterable[ReplicaLaunch]) -> Plan:
     """The plan from which these launches could have come."""
     replicas = tuple(
-        Replica(one.replica, one.engine, one.host, one.devices, one.cores, 0.0, Configuration(one.cores, 0.0), ())
+        Replica(one.replica, one.engine, one.host, one.devices, one.cores, 0.0, Configuration(1.0, 0.0), ())
         for one in launches
     )
     solver = Solver("optimal", 0.0)

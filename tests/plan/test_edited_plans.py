@@ -14,7 +14,7 @@ from harmonia_compiler.cli.comparing import change_remarks, change_tables, stale
 from harmonia_compiler.cli.exits import DIAGNOSTICS, FINE
 from harmonia_compiler.cli.main import run
 from harmonia_compiler.contract.inventory import Gpu, Host, Inventory, parse_inventory
-from harmonia_compiler.contract.plan import Plan, decode_plan, encode_plan, read_plan
+from harmonia_compiler.contract.plan import Plan, Replica, decode_plan, encode_plan, read_plan
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.flow.graph import Application
@@ -122,6 +122,43 @@ def test_what_no_planner_calls_a_replica_is_refused(tmp_path: Path, plan: Plan, 
     with pytest.raises(Rejected) as refused:
         read_plan(path)
     assert [found.code for found in refused.value.found] == ["E0730"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"gpus": 0}, "on GPUs of the type `l4`, and on none of them"),
+        ({"devices": []}, "has 0 devices, and as `l4×1"),
+        ({"gpus": 2}, "has 1 device, and as `l4×2"),
+        ({"gpu": ""}, "has 1 device, and as "),
+        ({"gpu": "", "devices": [], "cores": 0}, "has neither a GPU nor a core"),
+    ],
+)
+def test_what_no_planner_gives_a_replica_is_refused(
+    tmp_path: Path, plan: Plan, changes: dict[str, Any], said: str
+) -> None:
+    document = json.loads(encode_plan(plan))
+    at = next(at for at, one in enumerate(document["replicas"]) if one["config"].get("gpus") == 1)
+    replica = document["replicas"][at]
+    assert msgspec.convert(replica, Replica).config.devices == len(replica["devices"]) == 1
+    for key, value in changes.items():
+        (replica if key == "devices" else replica["config"])[key] = value
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(Rejected) as refused:
+        read_plan(path)
+    (found,) = refused.value.found
+    assert found.code == "E0730"
+    assert said in found.message
+    assert found.message.endswith(f"at `$.replicas[{at}]`")
+
+
+def test_a_pipeline_is_served_once_and_predicted(plan: Plan) -> None:
+    document = json.loads(encode_plan(plan))
+    with pytest.raises(msgspec.ValidationError, match="serves the pipeline `quickstart` twice"):
+        decode_plan(json.dumps({**document, "pipelines": 2 * document["pipelines"]}).encode())
+    with pytest.raises(msgspec.ValidationError, match="what it predicts is not of the pipelines"):
+        decode_plan(json.dumps({**document, "predicted": {}}).encode())
 
 
 def numbers(document: Any) -> Iterator[tuple[Any, ...]]:
