@@ -98,8 +98,9 @@ def command(
         raise click.UsageError("--step-tokens is for an engine at a --url: what is started here is told how many")
     if url is not None and model is not None:
         limits = Limits(_UNBOUNDED, step_tokens or _STEP_TOKENS, batch or _SEQUENCES, DEFAULT_CONTEXT)
-        # An engine's address is given to clients with the path that they take.
-        measured = until_interrupted(_measure(url.rstrip("/").removesuffix("/v1"), model, limits, repeats))
+        # An engine's address is given to clients with the path that they take, and may lack its scheme as a gateway's.
+        base = (url if "://" in url else f"http://{url}").rstrip("/").removesuffix("/v1")
+        measured = until_interrupted(_measure(base, model, limits, repeats))
     else:
         assert file is not None
         engine = _engine(file, str(component), settings)

@@ -165,7 +165,7 @@ def test_nobody_at_the_url_is_a_diagnostic() -> None:
     assert codes(invoke("--url", "http://127.0.0.1:1", "--model", "m")) == ["E1202"]
 
 
-@pytest.mark.parametrize("url", ["somewhere", "http://[", f"http://{'a' * 300}"], ids=["none", "open", "long"])
+@pytest.mark.parametrize("url", ["/somewhere", "http://[", f"http://{'a' * 300}"], ids=["none", "open", "long"])
 def test_a_url_that_is_none_is_a_diagnostic(url: str) -> None:
     assert codes(invoke("--url", url, "--model", "m")) == ["E1202"]
 
@@ -177,8 +177,9 @@ def test_what_an_engine_calls_itself_is_no_markup(capsys: pytest.CaptureFixture[
     assert "[b] on [/c] :cat:" in capsys.readouterr().out
 
 
-def test_a_url_may_be_the_one_that_clients_are_given(running: str) -> None:
-    result = invoke("--url", f"{running}/v1/", "--model", "other")
+@pytest.mark.parametrize("lacks", ["", "http://"])
+def test_a_url_may_be_the_one_that_clients_are_given(running: str, lacks: str) -> None:
+    result = invoke("--url", f"{running}/v1/".removeprefix(lacks), "--model", "other")
     assert isinstance(result.exception, Rejected)
     (found,) = result.exception.found
     assert found.message.startswith(f"{running} cannot be measured: it serves `known`")
