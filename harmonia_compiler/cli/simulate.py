@@ -12,12 +12,16 @@ from harmonia_compiler.cli.reporting import html_option, print_report, warmup_op
 from harmonia_compiler.cli.trying import plan_option, trial
 from harmonia_compiler.cli.without import said_without, without_option
 from harmonia_compiler.contract.card import load_cards
+from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.emulate.simulate.run import simulate
 from harmonia_compiler.plan.problem import Aim
 from harmonia_compiler.policy.parts import Parts
+from harmonia_compiler.runtime.controller.controller import EVERY_S
 
 #: How many requests come in the mean where nobody says for how long: enough to say how sure a p95 is.
 REQUESTS = 400
+#: From so often on, the controller's looking takes longer than anybody waits without a word.
+_MANY_LOOKS = 100_000
 
 
 @click.command(
@@ -58,6 +62,10 @@ def command(
     tried = trial(files, settings, inventory, objective, saved, asked, warmup_ms, form=form, requests=REQUESTS)
     coming = tried.coming
     said = {**coming.said, **said_without(parts)}
+    looks = round(coming.end_ms / 1000.0 / EVERY_S)
+    if parts.controller and looks >= _MANY_LOOKS:
+        lasts = f"the run lasts {shown_ms(coming.end_ms)}, in which the controller looks {looks:,} times"
+        click.echo(f"{lasts}, idle or not: that takes minutes, and `--without controller` leaves it out", err=True)
     done = simulate(tried.scenario, coming.arrivals, tried.window, load_cards(), said, parts=parts)
     print_report(done.report, form, html)
     rate = done.events / done.cpu_s if done.cpu_s else 0.0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harmonia_compiler.cli import simulate
 from harmonia_compiler.cli.main import run
 from tests.cli.one_host import on_one_host
 
@@ -68,6 +69,16 @@ def test_the_same_seed_prints_the_same_report(files: list[str], capsys: pytest.C
     once, again = (simulated(capsys, *files, "--for", "20s")[1] for _ in range(2))
     assert once == again
     assert once != simulated(capsys, *files, "--for", "20s", "--seed", "2")[1]
+
+
+def test_a_run_that_the_controller_makes_long_says_so(
+    files: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "the controller looks 12 times, idle or not: that takes minutes, and `--without controller` leaves it out"
+    assert said not in simulated(capsys, *files, "--for", "60s")[2]
+    monkeypatch.setattr(simulate, "_MANY_LOOKS", 12)
+    assert f"the run lasts 1 min, in which {said}" in simulated(capsys, *files, "--for", "60s")[2]
+    assert said not in simulated(capsys, *files, "--for", "60s", "--without", "controller")[2]
 
 
 def test_a_trace_says_when_and_how_long(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
