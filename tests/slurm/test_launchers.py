@@ -61,7 +61,7 @@ async def test_what_never_came_up_is_started_again_for_as_long_as_it_is_kept(tmp
     kept = asyncio.create_task(step.keep())
     async with asyncio.timeout(30):
         away = await in_phase(step, "restarting")
-        assert step.failure == "its step ended with exit code 3"
+        assert step.failure == "its step ended with exit code 3; the log of `job` says more"
         assert away.waiting_for == f"the next start, 0.5 s after: {step.failure}"
         while step.status.waiting_for != "Slurm to start its step":
             await asyncio.sleep(0.01)

@@ -11,7 +11,7 @@ import msgspec
 
 from harmonia_compiler.runtime.actuators.actuator import ProcessPhase, ProcessStatus
 from harmonia_compiler.runtime.actuators.slurm.folder import Heard, ProcessFolder
-from harmonia_compiler.runtime.actuators.slurm.keeping import LOG, LOOK_EVERY_S
+from harmonia_compiler.runtime.actuators.slurm.keeping import JOB_LOG, LOG, LOOK_EVERY_S
 from harmonia_compiler.runtime.actuators.slurm.srun import step_environment
 from harmonia_compiler.runtime.actuators.supervision import placing
 from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S, describe_exit
@@ -80,7 +80,9 @@ class KeptStep:
             if self._unwanted.is_set():
                 return
             self._last_exit = describe_exit(code)
-            why = last.waiting_for if last.phase == "failed" else f"its step ended with {self._last_exit}"
+            # Of a step that Slurm did not start, as on a node that has left the job, only `srun` says why.
+            ended = f"its step ended with {self._last_exit}; the log of `{JOB_LOG}` says more"
+            why = last.waiting_for if last.phase == "failed" else ended
             if not self._was_ready:
                 self.failure = why
             failures = placing.failures_after(failures, time.monotonic() - began)
