@@ -1,6 +1,6 @@
 """Whether the parts of a component belong together: settings, prompts and ports, expected size and limit."""
 
-import re
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,17 +8,16 @@ from harmonia_compiler.check.faults import report_faults
 from harmonia_compiler.check.made import Made
 from harmonia_compiler.check.program import Context
 from harmonia_compiler.check.prompts import can_insert, warn_of_inserted
-from harmonia_compiler.check.types import Shape
-from harmonia_compiler.contract.types import Labels, ListOf, Message, Record, Text, Type, Vector
+from harmonia_compiler.contract.types import ListOf, Message, Record, Text, Type, Vector
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.numbers import plain
 from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.kinds.extents import typed_extent
 from harmonia_compiler.kinds.kind import COMMON_SETTINGS
 from harmonia_compiler.syntax import tree
 
 #: Says how long the answer of a model may be.
 _LIMIT = "max_tokens"
-_WORD = re.compile(r"[^\W_]+")
 
 
 def check_settings(made: Made, findings: Findings) -> None:
@@ -111,27 +110,14 @@ def _report_too_long(
     assert made.result is not None
     setting = made.kind.setting(_LIMIT)
     limit = settings.get(_LIMIT, setting and setting.default)
-    expected, how_many = _expected(made.result)
+    expected = typed_extent(made.result.type, made.result.sizes, at_least=True).tokens
     if limit is None or expected <= limit:
         return
+    is_said = isinstance(made.result.type, Text)
+    how_many = plain(expected) if is_said else f"at least {plain(math.ceil(expected))}"
     said = f"{limit}" if _LIMIT in settings else f"{limit} where it is not said"
     message = f"a result of {how_many} tokens is expected, but `{_LIMIT}` is {said}"
     findings.add("E0507", message, place, help=f"raise `{_LIMIT}`, or expect less", notes=notes)
-
-
-def _expected(result: Shape) -> tuple[float, str]:
-    """How many tokens a result has for certain, and that in words.
-
-    Of a label it is at least one for each word, since no vocabulary has a token of several.
-    """
-    match result.type:
-        case Text() if result.size is not None:
-            return result.size, plain(result.size)
-        case Labels(labels):
-            fewest = min(len(_WORD.findall(label)) for label in labels)
-            return fewest, f"at least {fewest}"
-        case _:
-            return 0.0, ""
 
 
 def _holds_vector(of: Type) -> bool:

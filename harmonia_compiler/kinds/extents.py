@@ -1,5 +1,6 @@
 """How large results are expected to be, where a declaration or its type tells."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
@@ -43,6 +44,7 @@ def text_tokens(text: str) -> float:
     return len(text) / CHARACTERS_PER_TOKEN
 
 
+_WORD = re.compile(r"[^\W_]+")
 _QUOTES, _COMMA = text_tokens('""'), text_tokens(", ")
 #: What is beside the text of a passage and of a message; of roles, one is as frequent as the other.
 _BESIDE_TEXT = {"source": SOURCE_TOKENS, "score": 4.0, "role": (text_tokens("user") + text_tokens("assistant")) / 2.0}
@@ -58,26 +60,29 @@ def declared_extent(component: Component) -> Extent:
     return typed_extent(component.result, component.sizes)
 
 
-def typed_extent(of: Type, sizes: Sizes = UNSAID) -> Extent:
+def typed_extent(of: Type, sizes: Sizes = UNSAID, *, at_least: bool = False) -> Extent:
     """The extent of a value of a type, of these sizes as far as they are said.
 
     Of a list the tokens are those of its items; of a record they are those of the JSON that it is in a prompt, as
-    `openai.show_value` writes it.
+    `openai.show_value` writes it. Of what nobody said, it is as large as usual, or `at_least` as it must be.
     """
     match of:
         case ListOf(item):
-            one = Extent(0.0) if item is None else typed_extent(item, sizes.item or UNSAID)
-            whole = list_extent(of, one, sizes.size or USUAL_ITEMS)
+            one = Extent(0.0) if item is None else typed_extent(item, sizes.item or UNSAID, at_least=at_least)
+            whole = list_extent(of, one, sizes.size or (0.0 if at_least else USUAL_ITEMS))
             return replace(whole, guessed=True) if sizes.size is None else whole
         case Record(fields):
-            parts = {each.name: typed_extent(each.type, sizes.parts.get(each.name, UNSAID)) for each in fields}
+            parts = {
+                each.name: typed_extent(each.type, sizes.parts.get(each.name, UNSAID), at_least=at_least)
+                for each in fields
+            }
             whole = record_extent(parts, part_types(of))
             # Documents from before `inner` say it of the whole.
             return whole if sizes.size is None else replace(resized(whole, sizes.size), guessed=False)
         case _ if sizes.size is not None:
             return Extent(sizes.size)
         case _:
-            return Extent(_tokens_of(of), guessed=not is_fixed(of))
+            return Extent(_fewest_tokens_of(of) if at_least else _tokens_of(of), guessed=not is_fixed(of))
 
 
 def list_extent(of: Type, one: Extent, items: float) -> Extent:
@@ -252,6 +257,17 @@ def _tokens_of(result: Type) -> float:
             return _USUAL_PASSAGE_TOKENS
         case _:
             return _USUAL_TOKENS
+
+
+def _fewest_tokens_of(result: Type) -> float:
+    """No vocabulary has a token of several words, and the longest of them may be one token; a text may be empty."""
+    match result:
+        case Labels(labels):
+            return float(min(len(_WORD.findall(label)) for label in labels))
+        case Bool() | Number():
+            return 1.0
+        case _:
+            return 0.0
 
 
 def _key(name: str) -> float:

@@ -20,7 +20,7 @@ pipeline p(q: text) -> text {
 
 
 VALUES = """
-component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 1000)
 component good(q: text) -> bool = small("{q}")
 component verdict(q: text) -> "a" | "b" | "c" = small("{q}")
 component level(q: text) -> number = small("{q}")

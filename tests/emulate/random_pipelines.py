@@ -24,6 +24,6 @@ class Writing:
         return f"{name}({of})"
 
     def _program(self) -> str:
-        head = 'component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)\n'
+        head = 'component small = llm("SmolLM2-135M-Instruct", max_tokens: 200)\n'
         body = "\n".join(self._lines)
         return f"{head}{''.join(self._components)}pipeline ask(q: text ~ 10 tokens) -> text {{\n{body}\n}}\n"

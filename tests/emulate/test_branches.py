@@ -30,7 +30,7 @@ ERRORS = 4.5
 FEW = 3
 
 HEAD = """
-component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 1000)
 component good(draft: text) -> bool = small("{draft} good?")
 component bad(draft: text) -> bool = small("{draft} bad?")
 component odd(draft: text) -> bool = small("{draft} odd?")

@@ -25,7 +25,7 @@ REQUESTS = 1_000
 ERRORS, FEW = 4.5, 3
 
 HEAD = """
-component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 1000)
 component minilm = embedder("all-MiniLM-L6-v2")
 component search = milvus("docs", embedder: minilm, top_k: 6)
 component people(q: text) -> [(name: text, age: number, sort: "full" | "part", fine: bool)] ~ 8 = small("Who? {q}")

@@ -92,12 +92,12 @@ def test_a_record_is_planned_as_long_as_it_stands_in_a_prompt(tmp_path: Path, of
 
 ANEW = """
 component small = llm("meta-llama/Llama-3.2-3B-Instruct", max_model_len: 32768)
-component make(q: text) -> TYPE = small("{q}", max_tokens: 200)
+component make(q: text) -> TYPE = small("{q}", max_tokens: 9001)
 component read(it: text) -> text ~ 5 tokens = small("{it}", max_tokens: 10)
 component merge(found: [text]) -> text ~ 10 tokens = small("{found}", max_tokens: 30)
 pipeline ask(q: text ~ 10 tokens) -> text {
     load 1 rps
-    value = make(q, max_tokens: LIMIT)
+    value = make(q, max_tokens: 9002)
     return merge(READ)
 }
 """
@@ -123,7 +123,8 @@ def tokens_read(value: Value) -> float:
 def test_what_a_call_gives_that_says_its_limit_anew_is_as_large_as_planned(
     tmp_path: Path, of: str, reader: str, limit: int
 ) -> None:
-    planned = planned_for(tmp_path, ANEW.replace("TYPE", of).replace("READ", reader).replace("LIMIT", str(limit)))
+    source = ANEW.replace("TYPE", of).replace("READ", reader)
+    planned = planned_for(tmp_path, source, limits={9001: 200, 9002: limit})
     found = demand(planned.application, planned.application.flows[0])
     answered = found.work["make"].output_tokens
     assert answered == pytest.approx(min(limit, 400), rel=0.2)
@@ -147,7 +148,7 @@ type row = (name: text ~ 15 tokens, tags: [text ~ 6 tokens] ~ 4)
 type whole = (one: inner, two: [inner] ~ 2, turns: [message ~ 9 tokens] ~ 2, of: passage ~ 20 tokens, is: bool)
 type judged = (why: text ~ 60 tokens, score: number, verdict: "good" | "evil")
 component small = llm("meta-llama/Llama-3.2-3B-Instruct", max_model_len: 32768)
-component make(q: text) -> TYPE = small("{q}", max_tokens: DECLARED)
+component make(q: text) -> TYPE = small("{q}", max_tokens: 9001)
 component show(it: TYPE) -> text ~ 5 tokens = small("{it}", max_tokens: 10)
 pipeline ask(q: text ~ 10 tokens) -> text {
     load 1 rps
@@ -163,8 +164,8 @@ def test_what_is_cut_is_planned_and_simulated_as_long_as_it_stands_in_a_prompt(
     tmp_path: Path, of: str, limit: int, *, anew: bool
 ) -> None:
     """Texts are shorter by the limit, and neither numbers nor what JSON writes around them."""
-    source = CUT.replace("TYPE", of).replace("DECLARED", str(4000 if anew else limit))
-    planned = planned_for(tmp_path, source.replace("ANEW", f", max_tokens: {limit}" if anew else ""))
+    source = CUT.replace("TYPE", of).replace("ANEW", ", max_tokens: 9002" if anew else "")
+    planned = planned_for(tmp_path, source, limits={9001: 4000 if anew else limit, 9002: limit})
     found = demand(planned.application, planned.application.flows[0])
     components = planned.service.programs["ask"].components
     settings = {**components["make"].settings, "max_tokens": limit}

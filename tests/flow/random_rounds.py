@@ -381,7 +381,7 @@ class Program:
     @property
     def text(self) -> str:
         """The program."""
-        lines = ['component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)']
+        lines = ['component small = llm("SmolLM2-135M-Instruct", max_tokens: 64)']
         types = dict.fromkeys(self.visits, "text ~ 8 tokens")
         types |= {f"of_{name}": self.type_of(name) for name in self.weights}
         lines += [f'component {name}(q: text) -> {type_of} = small("{name} {{q}}")' for name, type_of in types.items()]

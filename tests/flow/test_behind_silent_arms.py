@@ -14,7 +14,7 @@ from harmonia_compiler.flow.demand import Demand, demand
 from harmonia_compiler.flow.passes.registry import optimise
 
 HEAD = """
-component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 64)
 component sort(q: text) -> "a" | "b" | "c" = small("{q}")
 component good(q: text) -> bool = small("{q}")
 component bad(q: text) -> bool = small("Bad? {q}")

@@ -18,7 +18,7 @@ HEAD = """
 class i()
 class b()
 class x()
-component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 64)
 component good(q: text) -> bool = small("{q}")
 component w(t: text) -> text = small("Once: {t}")
 component v(t: text) -> text = small("Twice: {t}")

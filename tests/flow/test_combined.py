@@ -14,7 +14,7 @@ from harmonia_compiler.check.files import check_files
 from harmonia_compiler.flow.demand import Demand, demand
 from harmonia_compiler.flow.passes.registry import optimise
 
-HEAD = """component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
+HEAD = """component small = llm("SmolLM2-135M-Instruct", max_tokens: 64)
 component good(q: text) -> bool = small("Good? {q}")
 component kind(q: text) -> bool = small("Kind? {q}")
 component odd(q: text) -> bool = small("Odd? {q}")

@@ -13,7 +13,7 @@ from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.flow.picture import Opened, picture
 
 SOURCE = """
-component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 64)
 component sort(q: text) -> "a" | "b" | "c" = small("{q}")
 component good(q: text) -> bool = small("{q}")
 component more(q: text) -> text = small("More: {q}")

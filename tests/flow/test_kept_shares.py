@@ -17,7 +17,7 @@ from harmonia_compiler.flow.passes.registry import optimise
 KINDS = {"label": '"a" | "b" | "c"', "truth": "bool", "number": "number"}
 
 HEAD = """
-component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 64)
 component good(q: text) -> bool = small("{q}")
 component bad(q: text) -> bool = small("Bad? {q}")
 component verdict(q: text) -> "a" | "b" | "c" = small("{q}")

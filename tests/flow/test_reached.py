@@ -13,7 +13,7 @@ from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.flow.reached import Either, Fact, merged, possible
 
 HEAD = """
-component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 64)
 component good(q: text) -> bool = small("Good? {q}")
 component sort(q: text) -> "a" | "b" | "c" = small("Sort {q}")
 component level(q: text) -> number = small("Level {q}")

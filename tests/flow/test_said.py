@@ -11,7 +11,7 @@ from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.kinds.registry import kinds
 
 HEAD = """
-component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 1000)
 component good(q: text) -> bool = small("{q}")
 component sort(q: text) -> "a" | "b" = small("{q}")
 component verdict(q: text) -> "a" | "b" | "c" = small("{q}")

@@ -20,7 +20,7 @@ from harmonia_compiler.check.files import check_files
 from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.flow.passes.registry import PASSES, optimise
 
-HEAD = """component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
+HEAD = """component small = llm("SmolLM2-135M-Instruct", max_tokens: 64)
 component pieces(q: text) -> [text ~ 3 tokens] ~ 3 = small("Pieces of {q}")
 component joined(q: text, all: [text]) -> text = small("Join {q} {all}")
 """
