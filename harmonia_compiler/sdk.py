@@ -14,7 +14,18 @@ finds an annotation that no type of the language fits as soon as the module is i
 import dataclasses
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypedDict, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypedDict,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+    overload,
+)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -64,8 +75,19 @@ class items(_Size):  # noqa: N801 - as `tokens`
     """How many items a list is expected to have."""
 
 
-def component(function: Function) -> Function:
-    """Say that a function is called by pipelines. Raises TypeError where a port or the result has no type of theirs."""
+@overload
+def component(function: Function) -> Function: ...
+@overload
+def component() -> Callable[[Function], Function]: ...
+
+
+def component(function: Function | None = None) -> Function | Callable[[Function], Function]:
+    """Say that a function is called by pipelines, with or without brackets behind the decorator's name.
+
+    Raises TypeError where a port or the result has no type of theirs.
+    """
+    if function is None:
+        return component
     where = getattr(function, "__qualname__", repr(function))
     try:
         parameters = inspect.signature(function).parameters.values()

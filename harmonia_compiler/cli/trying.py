@@ -138,7 +138,7 @@ def _as_planned(checked: Application, plan: Plan, inventory: Path) -> Applicatio
 def _strangers(plan: Plan, application: Application) -> Iterator[str]:
     """What of a plan is not as the application has it."""
     served, known = {flow.name for flow in application.flows}, {share.name for share in plan.pipelines}
-    if served != known or known != plan.predicted.keys():
+    if served != known:
         yield f"it is for {listed(sorted(known))}, and the files have {listed(sorted(served))}"
     early = {flow.name: early_calls(flow) for flow in application.flows}
     for share in plan.pipelines:

@@ -53,6 +53,7 @@ def test_a_good_function_is_left_as_it_is() -> None:
 
     assert sdk.component(f) is f
     assert sdk.component(g) is g
+    assert sdk.component()(g) is g
 
 
 @pytest.mark.parametrize("size", [sdk.tokens, sdk.items])
