@@ -42,6 +42,8 @@ from harmonia_compiler.flow.passes.likeness import is_pure
 _SOME_TIME, _ROUND, _FIRST = 1, 2, 4
 #: Longer than any chain of calls, in ms.
 _LONG = 1e9
+#: What comes of blocks, of their own or around: nobody knows when it is there.
+_OF_BLOCKS = (Argument, Attempt, Each, Output, Repeat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +93,13 @@ def speculate(flow: Flow, context: Context) -> Flow:
         # What one branch begins early another one may know then, and has nothing left to wait for.
         for _ in range(2):
             delays = _delays(body, guesses, is_loop=index in loops)
-            guesses = {
-                at: _worth_it(body, at_hand, at, delays, times, partial(needed.behind, index, at), context)
-                for at in _selects(body)
-            }
+            guesses = {}
+            # What an arm begins early itself is known before what the branch does.
+            for at in _selects(body):
+                guesses[at] = _worth_it(
+                    body, at_hand, at, delays, times, partial(needed.behind, early=guesses), context
+                )
+        needed.done(guesses)
         nodes = [
             replace(node, operation=replace(node.operation, early=tuple(guesses[at])))
             if isinstance(node.operation, Select)
@@ -175,25 +180,30 @@ def _worth_it(
     position: int,
     delays: _Delays,
     times: _Times,
-    likely: Callable[[int], float],
+    needed: Callable[[int, Collection[int], Collection[int]], Mapping[int, float]],
     context: Context,
 ) -> list[int]:
-    """The last calls of the chains that are worth beginning early for a branch that needs values so `likely`."""
+    """The last calls of the chains that are worth beginning early for a branch.
+
+    `needed` says how likely that is of which values, by what is known when the branch decides.
+    """
     select, before = body.nodes[position].operation, delays.surely[position]
     assert isinstance(select, Select)
     if before is None:
         return []
     reached = at_hand | needed_always(body, bits(before // _FIRST))
+    known = _at_once(body, reached | needed_always(body, [select.condition]))
     anyway = reached | needed_always(body, [select.condition, body.results[0]])
     arms = (select.then, select.otherwise)
     behind, before_it = _closure(body, arms, anyway) - anyway, _closure(body, [select.condition]) - anyway
+    likely = needed(position, behind, known)
     # What the condition itself may ask for may be there without it. And no chain saves more than the time of its calls.
     chains = [
         (at, part, chain)
         for at in sorted(behind - before_it)
         if (chain := _chain(body, at, anyway, context)) is not None
         and chain.isdisjoint(before_it)
-        and (part := likely(at)) >= 0.5
+        and (part := likely.get(at, 0.0)) >= 0.5
     ]
 
     def is_left(at: int) -> bool:
@@ -210,6 +220,15 @@ def _worth_it(
             found.add(at)
     inner = {one for at in found for one in _closure(body, inputs(body.nodes[at].operation))}
     return sorted(found - inner)
+
+
+def _at_once(body: Body, known: Iterable[int]) -> set[int]:
+    """What is known, and what follows from it without a call."""
+    found = {*known}
+    for at, node in enumerate(body.nodes):
+        if not isinstance(node.operation, (Call, *_OF_BLOCKS)) and found.issuperset(inputs(node.operation)):
+            found.add(at)
+    return found
 
 
 def _course(
@@ -248,7 +267,7 @@ def _times(body: Body, usual: Mapping[str, float]) -> _Times:
         operation = node.operation
         least = usual.get(operation.component, 0.0) if isinstance(operation, Call) else 0.0
         times.least.append(least)
-        times.most.append(_LONG if isinstance(operation, Argument | Attempt | Each | Output | Repeat) else least)
+        times.most.append(_LONG if isinstance(operation, _OF_BLOCKS) else least)
         if isinstance(operation, Select):
             arms = (operation.then, operation.otherwise)
             ready = _ready(body, arms, needed_always(body, [operation.condition]), times)
