@@ -122,6 +122,7 @@ def test_without_a_profile_everything_is_as_usual() -> None:
         'wall_time = "two hours"',
         "wall_time = 7200",
         'wall_time = "00:00:00"',
+        'drain = "00:00:00"',
         'wall_time = "0-00:00:00"',
         'wall_time = "400-00:00:00"',
         'gres = "maybe"',
@@ -228,6 +229,9 @@ SAME = f'gpu_types = {{{A100} = "gpu", {L40S} = "gpu"}}\n'
         # A replica on top comes wherever there is room, by its own type where types are asked for.
         ([("a", A100), ("b", L40S)], 'gres = "untyped"\nsubmit_from_nodes = true\nscale_out = 1\n', [("E0943", 4)]),
         ([("a", A100), ("a", L40S)], "submit_from_nodes = true\nscale_out = 1\n", []),
+        # Of a node with both types other jobs may have those that the plan names.
+        ([("a", A100), ("a", L40S)], "exclusive = false\n", [("E0943", 2)]),
+        ([("a", A100), ("b", L40S)], "exclusive = false\n", []),
         # Two types that the site calls the same.
         ([("a", A100), ("b", L40S)], f'nodes = "any"\n{SAME}', [("E0943", 2)]),
         ([("a", A100), ("b", L40S)], SAME, []),

@@ -104,28 +104,42 @@ def test_a_job_from_inside_a_job_knows_nothing_of_the_one_it_is_from_but_what_th
 
 
 @pytest.mark.parametrize(
-    ("on_node", "visible", "planned", "here"),
+    ("on_node", "visible", "planned", "here", "shared"),
     [
-        ("0,1,2,3", "0,1,2,3", (2, 3), [2, 3]),
+        ("0,1,2,3", "0,1,2,3", (2, 3), [2, 3], [2, 3]),
         # A control group hides the others and numbers those that are left anew.
-        ("2,3", "0,1", (3,), [1]),
-        ("", "0,1", (1,), [1]),
-        ("0,1", "0,1", (), []),
+        ("2,3", "0,1", (3,), [1], None),
+        # Another job has the first ones of the node.
+        ("2,3", "2,3", (1,), None, [3]),
+        ("5,4", "1,0", (0, 1), None, [0, 1]),
+        ("", "0,1", (1,), [1], [1]),
+        ("0,1", "0,1", (), [], []),
     ],
 )
 def test_a_launcher_takes_the_gpus_that_the_plan_names(
-    monkeypatch: pytest.MonkeyPatch, on_node: str, visible: str, planned: tuple[int, ...], here: list[int]
+    monkeypatch: pytest.MonkeyPatch,
+    on_node: str,
+    visible: str,
+    planned: tuple[int, ...],
+    here: list[int] | None,
+    shared: list[int] | None,
 ) -> None:
+    """By their numbers on a node that the job has for itself, and of one that it shares counted among its own."""
     monkeypatch.setenv("SLURM_STEP_GPUS", on_node)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert devices_here(planned, "see-0") == here
+    for is_exclusive, expected in ((True, here), (False, shared)):
+        if expected is None:
+            with pytest.raises(Rejected):
+                devices_here(planned, "see-0", is_exclusive=is_exclusive)
+        else:
+            assert devices_here(planned, "see-0", is_exclusive=is_exclusive) == expected
 
 
 def test_a_gpu_that_is_not_shown_is_said_and_no_other_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_STEP_GPUS", "0,1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     with pytest.raises(Rejected) as rejected:
-        devices_here((1, 2), "see-0")
+        devices_here((1, 2), "see-0", is_exclusive=True)
     assert [(one.code, one.message) for one in rejected.value.found] == [
         ("E0934", "`see-0` is planned for GPU 2, and Slurm shows its step 0, 1")
     ]
@@ -474,6 +488,19 @@ def test_a_job_that_is_held_since_it_failed_waits_in_the_queue(
     fake(tmp_path, monkeypatch, squeue=f"echo '7|SPECIAL_EXIT|job requeued in special exit state|{name}'")
     status = ACTUATOR.status(bundle)
     assert [one.waiting_for for one in status.processes] == ["the queue (job requeued in special exit state)"]
+
+
+def test_of_a_job_that_has_handed_over_it_is_said_that_slurm_has_halted_it(
+    named: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, name = named
+    folder = SharedFolder(bundle)
+    folder.enter("8.0")
+    folder.set_owner(Owner("8.0", 1))
+    folder.set_state("8.0", JobState(Status("running")))
+    fake(tmp_path, monkeypatch, squeue=f"echo '7|SUSPENDED|None|{name}'; echo '8|RUNNING|None|{name}'")
+    status = ACTUATOR.status(bundle)
+    assert (status.ready, status.notes) == (True, ("job 8", "job 7 is suspended for Slurm"))
 
 
 OVER = "job 7 has handed over, and ends what it has begun"

@@ -357,3 +357,16 @@ def test_neither_a_job_on_its_way_out_nor_a_replica_on_top_goes_on_after_this_on
     jobs.say(NEXT, "stopping")
     jobs.queue.append(jobs.queued(THIRD, name=f"{jobs.name}-more"))
     assert not asyncio.run(jobs.seen_by().has_successor())
+
+
+@pytest.mark.parametrize("state", ["SUSPENDED", "STOPPED", "COMPLETING"])
+def test_a_job_that_slurm_has_halted_does_not_go_on_after_the_one_that_took_over_from_it(
+    jobs: Jobs, state: str
+) -> None:
+    """It says for good what it said last, and is told of nothing."""
+    jobs.serve()
+    jobs.say(MINE, "running")
+    jobs.start(NEXT)
+    seen = jobs.serve(NEXT)
+    jobs.queue = [jobs.queued(MINE, state), jobs.queued(NEXT)]
+    assert not asyncio.run(seen.has_successor())

@@ -35,10 +35,16 @@ _WORDS = {
     "exclusive": "`true` or `false`",
 }
 
-#: By key, why GPUs of another type may come.
+#: Times that are more than none, with what to say instead.
+_NEVER_NONE = {
+    "wall_time": "leave it out where a job may run for ever",
+    "drain": "say how long what is begun may take to end, a second at least, or leave it out for a minute",
+}
+#: By key, why GPUs of another type may come, and what to do.
 _WHY = {
-    "nodes": 'with `nodes = "any"` it takes those of any node',
-    "scale_out": "with `scale_out` it takes those of any node for a replica on top",
+    "nodes": ('with `nodes = "any"` it takes those of any node', 'say `nodes = "named"`'),
+    "scale_out": ("with `scale_out` it takes those of any node for a replica on top", "leave `scale_out` out"),
+    "exclusive": ("with `exclusive = false` other jobs may have those that the plan names", "leave `exclusive` out"),
 }
 
 
@@ -54,9 +60,8 @@ def slurm_site(site: Site | None) -> SlurmSite:
         if seconds is None:
             step = 'write "HH:MM:SS" or "D-HH:MM:SS", a year at most'
             findings.add("E0932", f"`{key}` is {shown(value)}, which is no time", site.place("slurm", key), help=step)
-        if key == "wall_time" and seconds == 0:
-            step = "leave it out where a job may run for ever"
-            findings.add("E0932", "`wall_time` is no time at all", site.place("slurm", key), help=step)
+        if seconds == 0 and key in _NEVER_NONE:
+            findings.add("E0932", f"`{key}` is no time at all", site.place("slurm", key), help=_NEVER_NONE[key])
         values[_TIMES[key]] = seconds
     if not findings.failed:
         found = SlurmSite(**values)
@@ -75,27 +80,29 @@ def check_gpus(replicas: Iterable[Replica], found: SlurmSite, site: Site | None)
         message = f'`gres` is "none", and `{needs[0].id}` needs GPUs: Slurm shows a step none that it was not asked for'
         step = 'say "typed" or "untyped", as the site counts its GPUs, or plan with an inventory without GPUs'
         raise Rejected([Diagnostic("E0938", message, site.place("slurm", "gres"), help=step)])
-    if mixed := _of_any_type(needs, found):
-        key = "nodes" if found.nodes == "any" else "scale_out"
-        message = f"the plan uses {listed(mixed)}, and Slurm is not told which of them it is to give: {_WHY[key]}"
-        step = 'say `nodes = "named"`' if key == "nodes" else "leave `scale_out` out"
+    key, mixed = _of_any_type(needs, found)
+    if mixed:
+        why, step = _WHY[key]
+        message = f"the plan uses {listed(mixed)}, and Slurm is not told which of them it is to give: {why}"
         step += ', or `gres = "typed"` where the site counts its GPUs by type' if found.gres == "untyped" else ""
         raise Rejected([Diagnostic("E0943", message, site.place("slurm", key), help=step)])
 
 
-def _of_any_type(needs: Sequence[Replica], found: SlurmSite) -> list[str]:
-    """GPU types of which Slurm may give another for one: those that the site calls the same, where nodes are any.
+def _of_any_type(needs: Sequence[Replica], found: SlurmSite) -> tuple[str, list[str]]:
+    """What of the site lets Slurm give GPUs of another type than the plan's, and of which types; nothing where none does.
 
-    Of a host with two of them, that is asked for as a whole, Slurm is told a number alone.
+    Those are types that the site calls the same, and those of one host, for which Slurm is told a number alone.
     """
-    types: dict[tuple[str, str], set[str]] = {}
+    called: dict[str, set[str]] = {}
+    on: dict[str, set[str]] = {}
     for one in needs:
         name = "" if found.gres == "untyped" else site_type(one.config.gpu, found.gpu_types)
-        if found.nodes == "any" or found.scale_out:
-            types.setdefault(("called", name), set()).add(one.config.gpu)
-        if found.nodes == "any":
-            types.setdefault(("on", one.host), set()).add(one.config.gpu)
-    return sorted(next((there for there in types.values() if len(there) > 1), ()))
+        called.setdefault(name, set()).add(one.config.gpu)
+        on.setdefault(one.host, set()).add(one.config.gpu)
+    told = {"nodes": (called, on), "scale_out": (called,), "exclusive": (on,)}
+    lets = {"nodes": found.nodes == "any", "scale_out": found.scale_out > 0, "exclusive": not found.exclusive}
+    among = ((key, types) for key, groups in told.items() if lets[key] for each in groups for types in each.values())
+    return next(((key, sorted(types)) for key, types in among if len(types) > 1), ("", []))
 
 
 def waits_for_its_own_nodes(found: SlurmSite, site: Site | None) -> list[Diagnostic]:

@@ -325,6 +325,8 @@ def _about(job: Queued, folder: SharedFolder) -> str:
     """A sentence about a job beside the one that serves."""
     if job.is_pending:
         return f"job {job.job} is to take over, and waits for {job.waits_for}"
+    if not job.is_running:
+        return f"job {job.job} is {job.state.lower()} for Slurm"
     state = folder.state(folder.last_life(job.job))
     if state is not None and state.status.phase in ("running", "stopping", "down"):
         return f"job {job.job} has handed over, and ends what it has begun"

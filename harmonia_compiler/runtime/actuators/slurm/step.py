@@ -144,20 +144,22 @@ def spec_of(
     )
 
 
-def devices_here(planned: Sequence[int], name: str) -> list[int]:
+def devices_here(planned: Sequence[int], name: str, *, is_exclusive: bool) -> list[int]:
     """The GPUs of the plan by the numbers that a process uses for them here; raises `Rejected` where one is not shown.
 
     Slurm says which GPUs of the node a step has, and by which numbers it sees them: they differ where a control group
-    hides the others.
+    hides the others. On a node that is not the job's alone, others may have the first ones: the plan's numbers count
+    those that the job has then.
     """
     if not planned:
         return []
     visible = _numbers(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
     on_node = _numbers(os.environ.get("SLURM_STEP_GPUS", "")) or visible
-    here = dict(zip(on_node, visible, strict=False))
+    shown = sorted(zip(on_node, visible, strict=False))
+    here = {device if is_exclusive else at: seen for at, (device, seen) in enumerate(shown)}
     if missing := [device for device in planned if device not in here]:
-        shown = ", ".join(map(str, on_node)) or "none"
-        message = f"`{name}` is planned for GPU {', '.join(map(str, missing))}, and Slurm shows its step {shown}"
+        given = ", ".join(map(str, on_node)) or "none"
+        message = f"`{name}` is planned for GPU {', '.join(map(str, missing))}, and Slurm shows its step {given}"
         step = "say in the site profile how GPUs are asked for (`gres`), or plan with the GPUs that the node has"
         raise Rejected([Diagnostic("E0934", message, help=step)])
     return [here[device] for device in planned]
@@ -173,7 +175,7 @@ async def _serve(bundle: Path, life: str, name: str, address: str) -> int:
     folder = SharedFolder(bundle)
     run = folder.run()
     try:
-        devices = devices_here(replica.devices, name)
+        devices = devices_here(replica.devices, name, is_exclusive=described.site.exclusive)
         spec = spec_of(
             bundle, documents, described.site, replica, devices, reembed=run is not None and run.asked.reembed
         )

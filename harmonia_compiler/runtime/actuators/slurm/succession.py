@@ -105,11 +105,14 @@ class Succession:
     async def has_successor(self) -> bool:
         """Whether a job is there that goes on when this one ends. Raises `SlurmFailed`.
 
-        One that is on its way out takes nothing over, and jobs of single replicas bear longer names.
+        One that is on its way out takes nothing over, nor does one that is suspended, as which the one before this may
+        be; and jobs of single replicas bear longer names.
         """
         jobs = await asyncio.to_thread(self._queued, self._name)
         others = [one for one in jobs if one.name == self._name and one.job != job_of(self._life)]
-        return any(one.is_pending or not self.is_going(self._folder.last_life(one.job)) for one in others)
+        return any(
+            one.is_pending or (one.is_running and not self.is_going(self._folder.last_life(one.job))) for one in others
+        )
 
     def others(self) -> list[str]:
         """All lives that there have been beside this one."""
