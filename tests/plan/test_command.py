@@ -45,7 +45,7 @@ def test_lists_in_lists_of_billions_of_calls_are_planned(tmp_path: Path) -> None
     source = tmp_path / "deep.rag"
     source.write_text(f"""
 component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
-component many(q: text) -> [text ~ 5 tokens] ~ 256 = small("List {{q}}")
+component many(q: text) -> [text ~ 5 tokens] ~ 256 = small("List {{q}}", max_tokens: 1400)
 component write(q: text) -> text ~ 5 tokens = small("Write {{q}}")
 component merge(x: [text]) -> text ~ 5 tokens = small("Merge {{x}}")
 pipeline ask(q: text ~ 10 tokens) -> text {{
