@@ -89,7 +89,7 @@ def check_gpus(replicas: Iterable[Replica], found: SlurmSite, site: Site | None)
 
 
 def _of_any_type(needs: Sequence[Replica], found: SlurmSite) -> tuple[str, list[str]]:
-    """What of the site lets Slurm give GPUs of another type than the plan's, and of which types; nothing where none does.
+    """What of the site lets Slurm give GPUs of another type than the plan's, and of which types, if anything does.
 
     Those are types that the site calls the same, and those of one host, for which Slurm is told a number alone.
     """
