@@ -8,7 +8,7 @@ from harmonia_compiler.check.faults import report_faults
 from harmonia_compiler.check.made import Made
 from harmonia_compiler.check.program import Context
 from harmonia_compiler.check.prompts import can_insert, warn_of_inserted
-from harmonia_compiler.contract.types import ListOf, Message, Record, Text, Type, Vector
+from harmonia_compiler.contract.types import ListOf, Message, Number, Record, Text, Type, Vector
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.numbers import plain
 from harmonia_compiler.diagnostics.source import Span
@@ -111,6 +111,9 @@ def _report_too_long(
     setting = made.kind.setting(_LIMIT)
     limit = settings.get(_LIMIT, setting and setting.default)
     expected = typed_extent(made.result.type, made.result.sizes, at_least=True).tokens
+    if isinstance(made.result.type, Number):
+        # Of one that ends with the limit nobody knows whether more digits were to come.
+        expected += 1.0
     if limit is None or expected <= limit:
         return
     is_said = isinstance(made.result.type, Text)

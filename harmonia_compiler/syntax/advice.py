@@ -260,7 +260,7 @@ _ADVICE: tuple[tuple[Callable[[Spot], bool], str], ...] = (
 
 def meant_otherwise(spot: Spot) -> str:
     """What to write for what is no slip of the finger: a word of a text, or one of another language."""
-    if spot.behind == "TEXT" and spot.is_joined and (spot.kind == "LBRACE" or spot.token.text[0].isalnum()):
+    if spot.behind == "TEXT" and spot.is_joined and (spot.kind == "LBRACE" or spot.token.text[:1].isalnum()):
         return 'within a text a quote is written `\\"`, and a text in `"""` may hold any'
     return _elsewhere(spot)
 

@@ -48,7 +48,11 @@ def _merged(body: Body, answers: tuple[frozenset[int], frozenset[int]], same: di
         operation = with_inputs(node.operation, moved.__getitem__)
         if isinstance(operation, Argument):
             operation = Argument(same.get(operation.index, operation.index))
-        if isinstance(operation, Select) and operation.then == operation.otherwise:
+        if (
+            isinstance(operation, Select)
+            and operation.then == operation.otherwise
+            and node.type == nodes[operation.then].type
+        ):
             moved.append(operation.then)
             continue
         if (isinstance(operation, Call) and not may_merge(operation, context)) or block_of(operation) is not None:
