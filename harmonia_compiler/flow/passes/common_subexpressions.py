@@ -1,11 +1,8 @@
-"""Computes equal things once: equal operations merge, and so do equal calls that may be merged.
-
-A branch whose arms are then one value is that value, so that nobody asks for its test.
-"""
+"""Computes equal things once: equal operations merge, and so do equal calls that may be merged."""
 
 from msgspec.structs import replace
 
-from harmonia_compiler.contract.program import Argument, Call, Select, block_of, with_inputs
+from harmonia_compiler.contract.program import Argument, Call, block_of, with_inputs
 from harmonia_compiler.contract.types import show
 from harmonia_compiler.flow.answers import answers_of
 from harmonia_compiler.flow.bodies import invariants, with_bodies
@@ -48,13 +45,6 @@ def _merged(body: Body, answers: tuple[frozenset[int], frozenset[int]], same: di
         operation = with_inputs(node.operation, moved.__getitem__)
         if isinstance(operation, Argument):
             operation = Argument(same.get(operation.index, operation.index))
-        if (
-            isinstance(operation, Select)
-            and operation.then == operation.otherwise
-            and node.type == nodes[operation.then].type
-        ):
-            moved.append(operation.then)
-            continue
         if (isinstance(operation, Call) and not may_merge(operation, context)) or block_of(operation) is not None:
             moved.append(len(nodes))
             nodes.append(replace(node, operation=operation))

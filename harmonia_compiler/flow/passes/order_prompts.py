@@ -27,8 +27,8 @@ _Paragraph = tuple[str | int, ...]
 def order_prompts(flow: Flow, context: Context) -> Flow:
     """Number the paragraphs of reorderable prompts in the order in which most calls share them.
 
-    All rounds of a loop and all items of a list have what comes from outside of it, and calls of one body what they
-    read alike. Those that equally many share stand in one order in all of them. Of those that no other call has,
+    Calls of one body share what they read alike, and after that rounds of a loop and items of a list what comes from
+    outside of it. Those that equally many share stand in one order in all of them. Of those that no other call has,
     what no request changes comes first.
     """
     same = _same(flow, context)
@@ -87,14 +87,10 @@ def _same(flow: Flow, context: Context) -> list[_Same]:
 
 
 def _order(written: Sequence[_Paragraph], shared: Sequence[tuple[int, int]], around: Sequence[int]) -> list[int]:
-    # A text alone is the same everywhere, but does not go before what calls of one item or round have in common.
-    in_one = any(calls > 1 and not same for (calls, _), same in zip(shared, around, strict=True))
-
     def rank(at: int) -> tuple[int, int, int, bool, int]:
         calls, first = shared[at]
         changes = bool(_read(written[at]))
-        same = 0 if in_one and not changes else around[at]
-        return -same, -calls, first if calls > 1 else 0, changes, at
+        return -calls, -around[at], first if calls > 1 else 0, changes, at
 
     return sorted(range(len(written)), key=rank)
 
