@@ -11,12 +11,16 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import pytest
 
 from harmonia_compiler.contract.bundle import Address
 from harmonia_compiler.contract.plan import Configuration, PipelineShare, Predicted, ProfileUse, Replica
 from harmonia_compiler.runtime.actuators.actuator import Status
 from harmonia_compiler.runtime.actuators.slurm import ACTUATOR
 from tests.emit.conftest import Planned, planned
+
+#: Two replicas, one of which has a GPU, each on a host of its own.
+MIXED = [("large", (2,), "a100_sxm", 2.0), ("plain", (), "", 1.0)]
 
 CODE = """
 import os
@@ -204,3 +208,12 @@ async def until(so: Any, limit_s: float = 60.0) -> None:
     while not await asyncio.to_thread(so):
         assert time.monotonic() < end, f"it was not so within {limit_s:g} s"
         await asyncio.sleep(0.3)
+
+
+def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, **scripts: str) -> None:
+    """Programs that stand in for Slurm's."""
+    for name, script in scripts.items():
+        path = folder / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")

@@ -19,8 +19,7 @@ from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, STOPP
 from harmonia_compiler.runtime.actuators.supervision.rundir import Asked
 from harmonia_compiler.runtime.bundle import GATEWAY
 
-from .service import write
-from .test_steps import fake
+from .service import fake, write
 
 MINE, OTHER = "7.0", "8.0"
 

@@ -22,8 +22,6 @@ from harmonia_compiler.runtime.actuators.supervision.ending import STOPPED
 from harmonia_compiler.runtime.actuators.supervision.rundir import Asked
 from harmonia_compiler.runtime.actuators.supervision.spec import Spec
 
-MIXED = [("large", (2,), "a100_sxm", 2.0), ("plain", (), "", 1.0)]
-
 
 async def in_phase(step: KeptStep, phase: str) -> ProcessStatus:
     while (status := step.status).phase != phase or not (status.last_exit or status.waiting_for):

@@ -87,7 +87,7 @@ class Queued:
 
     @property
     def is_running(self) -> bool:
-        """Whether its script runs: it may also be suspended, or about to end."""
+        """Whether its script runs and can be told something, as one that is suspended or about to end cannot."""
         return self.state in _RUNNING
 
     @property
