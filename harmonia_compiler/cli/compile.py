@@ -12,6 +12,7 @@ from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.cli.plan_tables import carries, uncarried
 from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
 from harmonia_compiler.contract.duration import shown_ms
+from harmonia_compiler.contract.inventory import load_inventory
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.contract.site import load_site
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
@@ -66,7 +67,10 @@ def command(
     application, plan = planned(files, settings, inventory, objective, decide=simulated if is_simulated else None)
     # Planning takes its time, and so may waiting for another who writes it: somebody may have started it meanwhile.
     refuse, root = partial(_refuse_running, out), project_root(files)
-    warnings = write_bundle(plan, application, target=target, out=out, root=root, site=described, check=refuse)
+    hosts = load_inventory(inventory).hosts
+    warnings = write_bundle(
+        plan, application, target=target, out=out, root=root, site=described, hosts=hosts, check=refuse
+    )
     print_diagnostics(warnings)
     _print(plan, target, out)
     if validate:

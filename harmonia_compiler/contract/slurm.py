@@ -32,6 +32,8 @@ SiteNames = Annotated[
 SiteFeatures = Annotated[str, Meta(pattern=r"\A([A-Za-z0-9_(\[][A-Za-z0-9._:=*&|,()\[\]-]{0,255})?\Z")]
 #: A name that is never nothing.
 GpuName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,63}\Z")]
+#: GPUs as Slurm is asked for them, by type: `gpu:a100:2,gpu:l40s:1`.
+Gres = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._:,-]*\Z")]
 #: A module of the site, as `module load` takes it.
 ModuleName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9._+/-]{0,127}\Z")]
 #: An absolute path of plain names; none of them begins with a dot.
@@ -76,6 +78,11 @@ class SlurmSite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """What it says of where a job runs and for whom, by its keys."""
         return {name: value for name in CHOSEN if (value := getattr(self, name))}
 
+    @property
+    def has_planned_gpus(self) -> bool:
+        """Whether the job has the very GPUs of the plan: its nodes are those that were planned for, and its alone."""
+        return self.nodes == "named" and self.exclusive
+
 
 class SlurmComponent(msgspec.Struct, frozen=True):
     """Hosts of which the job takes equally much: one component of a heterogeneous job. `gres` is empty without GPUs."""
@@ -83,14 +90,15 @@ class SlurmComponent(msgspec.Struct, frozen=True):
     hosts: Annotated[tuple[ProcessName, ...], Meta(min_length=1)]
     cpus: Cpus
     memory_mib: Mebibytes
-    gres: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._:-]*\Z")] = ""
+    gres: Gres = ""
 
 
 class SlurmStep(msgspec.Struct, frozen=True):
     """What one replica's step takes of its host.
 
-    With `overlap` it shares what it takes with other steps: it is shown all GPUs, of which it keeps `devices`, and
-    replicas of less than a core share cores.
+    With `overlap` it shares what it takes with other steps: it is shown all of the job's GPUs of its type, of which it
+    keeps `devices`, and replicas of less than a core share cores. Those are numbers of the node where the job
+    `has_planned_gpus`, and else they count the GPUs that it is shown.
     """
 
     replica: ProcessName
@@ -99,7 +107,7 @@ class SlurmStep(msgspec.Struct, frozen=True):
     cpus: Cpus
     memory_mib: Mebibytes
     devices: tuple[Device, ...]
-    gres: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._:-]*\Z")]
+    gres: Gres
     overlap: bool
 
 

@@ -1,13 +1,14 @@
 """From a plan to a bundle: the folder that holds everything a target needs to start it."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from harmonia_compiler.contract.bundle import Service
 from harmonia_compiler.contract.document import encode_document
+from harmonia_compiler.contract.inventory import Host
 from harmonia_compiler.contract.plan import Plan, encode_plan
 from harmonia_compiler.contract.requirements import LOCK
 from harmonia_compiler.contract.site import Site
@@ -42,19 +43,20 @@ def write_bundle(
     out: Path,
     root: Path,
     site: Site | None = None,
+    hosts: Sequence[Host] = (),
     check: Callable[[], None] = lambda: None,
 ) -> list[Diagnostic]:
     """Write the bundle of a plan for a target into the folder `out`, and give what to warn of.
 
     `application` is the one that was planned; `root` the folder that the user's own modules must lie
-    under; `site` what the target is told of the place where the bundle is started. `check` is called
-    before anything in `out` changes, once nobody else may write it. Raises `Rejected`
-    where the target cannot hold the plan or use the site, a module is missing, or `out` is not for
+    under; `site` what the target is told of the place where the bundle is started; `hosts` those of the inventory that
+    was planned for. `check` is called before anything in `out` changes, once nobody else may write it. Raises
+    `Rejected` where the target cannot hold the plan or use the site, a module is missing, or `out` is not for
     writing; then an earlier bundle in it is as it was.
     """
     manifest = read_manifest(target)
     _check_fits(plan, manifest)
-    emission = make_emission(plan, application, root, site)
+    emission = make_emission(plan, application, root, site, hosts)
     files = _files(emission, target)
     if wrong := _faults(emission, target, files):
         raise RuntimeError("the bundle differs from the plan: " + "; ".join(wrong))

@@ -10,6 +10,7 @@ from harmonia_compiler.contract.bundle import ExpectedCalls, ExpectedRequest, Re
 from harmonia_compiler.contract.card import Card, Cards, load_cards
 from harmonia_compiler.contract.collection import CollectionRecord, chunker_name
 from harmonia_compiler.contract.component import Component, Engine, Late
+from harmonia_compiler.contract.inventory import Host
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
 from harmonia_compiler.contract.plan import MOST, Configuration, PipelineShare, Plan, usual_ms
 from harmonia_compiler.contract.site import Site
@@ -27,7 +28,8 @@ from harmonia_compiler.kinds.registry import kinds
 class Emission:
     """A plan with what its replicas' processes and its gateway are, and what that serves.
 
-    `site` is what the user said of the place where the bundle is started.
+    `site` is what the user said of the place where the bundle is started; `hosts` are those of the inventory, as far as
+    it is given.
     """
 
     plan: Plan
@@ -36,9 +38,12 @@ class Emission:
     gateway: Launch
     site: Site | None = None
     requires: bytes = b""
+    hosts: tuple[Host, ...] = ()
 
 
-def make_emission(plan: Plan, application: Application, root: Path, site: Site | None = None) -> Emission:
+def make_emission(
+    plan: Plan, application: Application, root: Path, site: Site | None = None, hosts: Sequence[Host] = ()
+) -> Emission:
     """Put together what a plan of an (optimised) application stands for; raises `Rejected`."""
     service, cards = make_service(plan, application), load_cards()
     return Emission(
@@ -58,6 +63,7 @@ def make_emission(plan: Plan, application: Application, root: Path, site: Site |
         _gateway(service),
         site,
         user_lock(plan, application, source_folders(application, root), root),
+        tuple(hosts),
     )
 
 

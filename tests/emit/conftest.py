@@ -1,5 +1,6 @@
 """Applications from the samples with plans of one replica an engine, so that no figure of the planner shows here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import msgspec
 import pytest
 
 from harmonia_compiler.check.files import check_files
+from harmonia_compiler.contract.inventory import Host
 from harmonia_compiler.contract.plan import (
     FORMAT_VERSION,
     Configuration,
@@ -35,10 +37,10 @@ class Planned:
     plan: Plan
     root: Path
 
-    def write(self, out: Path, target: str = "local", site: str = "") -> dict[str, str]:
+    def write(self, out: Path, target: str = "local", site: str = "", hosts: Sequence[Host] = ()) -> dict[str, str]:
         """The files of the bundle, by their paths in it; `site` is the text of a site profile."""
         described = parse_site(Source("site.toml", site))
-        write_bundle(self.plan, self.application, target=target, out=out, root=self.root, site=described)
+        write_bundle(self.plan, self.application, target=target, out=out, root=self.root, site=described, hosts=hosts)
         return {path.relative_to(out).as_posix(): path.read_text() for path in out.rglob("*") if path.is_file()}
 
     def on_hosts(self, *hosts: str) -> "Planned":

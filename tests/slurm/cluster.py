@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-#: By node: its cores, its memory in MiB, and the type and number of its GPUs.
-NODES: dict[str, tuple[int, int, str, int]] = {
-    "large": (16, 262_144, "a100_sxm", 4),
-    "small": (16, 262_144, "l40s", 4),
-    "plain1": (8, 65_536, "", 0),
-    "plain2": (8, 65_536, "", 0),
+#: Of nodes: their cores, their memory in MiB, and their GPUs by type, in the order of their numbers.
+Nodes = Mapping[str, tuple[int, int, Mapping[str, int]]]
+NODES: Nodes = {
+    "large": (16, 262_144, {"a100_sxm": 4}),
+    "small": (16, 262_144, {"l40s": 4}),
+    "plain1": (8, 65_536, {}),
+    "plain2": (8, 65_536, {}),
 }
 
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
@@ -41,7 +42,7 @@ class Cluster:
     """One Slurm under a folder whose path is short, since sockets lie in it."""
 
     folder: Path
-    nodes: Mapping[str, tuple[int, int, str, int]] = field(default_factory=lambda: NODES)
+    nodes: Nodes = field(default_factory=lambda: NODES)
     daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -57,7 +58,9 @@ class Cluster:
         key = self.folder / "munge.key"
         key.write_bytes(os.urandom(1024))
         key.chmod(0o600)
-        for gpu in {f"{kind}{at}" for _, _, kind, count in self.nodes.values() for at in range(count)}:
+        for gpu in {
+            f"{kind}{at}" for _, _, gpus in self.nodes.values() for kind, count in gpus.items() for at in range(count)
+        }:
             # What is no character device is never shown to a step as a GPU of its own.
             os.mknod(self.folder / "gres" / gpu, 0o600 | 0o020000, os.makedev(1, 3))
         self._write_configuration()
@@ -162,14 +165,16 @@ class Cluster:
             "SchedulerParameters=sched_interval=2,bf_interval=2",
         ]
         gres = []
-        for at, (name, (cores, memory, kind, count)) in enumerate(self.nodes.items()):
-            gpus = f" Gres=gpu:{kind}:{count}" if kind else ""
+        for at, (name, (cores, memory, gpus)) in enumerate(self.nodes.items()):
+            has = ",".join(f"gpu:{kind}:{count}" for kind, count in gpus.items())
             lines.append(
                 f"NodeName={name} NodeAddr=127.0.0.{11 + at} NodeHostname={host} Port={ports[at]} "
-                f"CPUs={cores} CoresPerSocket={cores} RealMemory={memory}{gpus}"
+                f"CPUs={cores} CoresPerSocket={cores} RealMemory={memory}{f' Gres={has}' if has else ''}"
             )
-            if kind:
-                gres.append(f"NodeName={name} Name=gpu Type={kind} File={self.folder}/gres/{kind}[0-{count - 1}]")
+            gres += [
+                f"NodeName={name} Name=gpu Type={kind} File={self.folder}/gres/{kind}[0-{count - 1}]"
+                for kind, count in gpus.items()
+            ]
         lines.append("PartitionName=main Nodes=ALL Default=YES State=UP MaxTime=INFINITE OverSubscribe=NO")
         (self.folder / "slurm.conf").write_text("\n".join(lines) + "\n")
         (self.folder / "gres.conf").write_text("\n".join(gres) + "\n")

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,11 +11,11 @@ import pytest
 
 from tests.emit.conftest import quickstart  # noqa: F401 - a fixture of these tests too
 
-from .cluster import NODES, Cluster, why_not
+from .cluster import NODES, Cluster, Nodes, why_not
 
 
 @contextmanager
-def running(nodes: Mapping[str, tuple[int, int, str, int]]) -> Iterator[Cluster]:
+def running(nodes: Nodes) -> Iterator[Cluster]:
     """A Slurm of these nodes, to which this process speaks; skips, and says why, where there can be none."""
     if why := why_not():
         pytest.skip(why)

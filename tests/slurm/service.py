@@ -3,7 +3,7 @@
 import asyncio
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from harmonia_compiler.contract.bundle import Address
+from harmonia_compiler.contract.inventory import Host
 from harmonia_compiler.contract.plan import Configuration, PipelineShare, Predicted, ProfileUse, Replica
 from harmonia_compiler.runtime.actuators.actuator import Status
 from harmonia_compiler.runtime.actuators.slurm import ACTUATOR
@@ -64,7 +65,14 @@ pipeline find(question: text) -> [passage] {
 Place = tuple[str, tuple[int, ...], str, float]
 
 
-def write(folder: Path, places: list[Place], site: str = "", code: str = CODE, takes_ms: float = 0.0) -> Path:
+def write(
+    folder: Path,
+    places: list[Place],
+    site: str = "",
+    code: str = CODE,
+    takes_ms: float = 0.0,
+    hosts: Sequence[Host] = (),
+) -> Path:
     """A bundle of a pipeline with a replica at each place, and a controller where it is said how long a call takes."""
     project = folder / "project"
     project.mkdir(exist_ok=True)
@@ -98,7 +106,7 @@ def write(folder: Path, places: list[Place], site: str = "", code: str = CODE, t
         predicted={"look": Predicted(50.0, 100.0, 100.0, 0.0, engine)},
     )
     out = folder / "bundle"
-    Planned(made.application, plan, project).write(out, "slurm", site)
+    Planned(made.application, plan, project).write(out, "slurm", site, hosts)
     return out
 
 

@@ -1,11 +1,13 @@
 """Bundles for Slurm: their scripts ask for what the plan says, and nothing in them is more than a word."""
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from harmonia_compiler.contract.inventory import Gpu, Host
 from harmonia_compiler.contract.launch import ALLOWED_HOSTS, FOR_GATEWAY, GATEWAY_PROCESSES
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.site import parse_site
@@ -18,25 +20,29 @@ from harmonia_compiler.emit.targets.slurm_script import options_of
 from tests.emit.conftest import ROOT, Planned, planned
 from tests.emit.sweep import shellcheck
 
-ANY = '[slurm]\nnodes = "any"\nsubmit_from_nodes = true\nscale_out = 2\nwall_time = "02:00:00"\n'
+ANYWHERE = 'nodes = "any"\nsubmit_from_nodes = true\nscale_out = 2\n'
+ANY = f'[slurm]\n{ANYWHERE}wall_time = "02:00:00"\n'
 
 MODULES = '[slurm]\nmodules = ["python/3.11", "cuda"]\n'
 
 
-def placed(made: Planned, *places: tuple[str, tuple[int, ...], float]) -> Planned:
-    """The same with its replicas on these hosts, GPUs and cores, as far as they go, and again from the first."""
+def placed(made: Planned, *places: tuple[str, tuple[int, ...], float], types: Sequence[str] = ("a100_sxm",)) -> Planned:
+    """The same with its replicas on these hosts, GPUs and cores, as far as they go, and again from the first.
+
+    So it goes by the types of their GPUs.
+    """
     replicas = []
     for at, replica in enumerate(made.plan.replicas):
         host, devices, cores = places[at % len(places)]
-        gpu = "a100_sxm" if devices else ""
+        gpu = types[at % len(types)] if devices else ""
         config = Configuration(cores, replica.memory_gib, gpu, float(len(devices)), batch=4)
         replicas.append(msgspec.structs.replace(replica, host=host, devices=devices, cores=cores, config=config))
     return Planned(made.application, msgspec.structs.replace(made.plan, replicas=tuple(replicas)), made.root)
 
 
-def emitted(made: Planned, site: str = "") -> dict[str, bytes]:
+def emitted(made: Planned, site: str = "", hosts: Sequence[Host] = ()) -> dict[str, bytes]:
     described = parse_site(Source("site.toml", site))
-    emission = make_emission(made.plan, made.application, made.root, described)
+    emission = make_emission(made.plan, made.application, made.root, described, hosts)
     found = files(emission)
     assert not faults(emission, found)
     return found
@@ -65,6 +71,50 @@ def test_gpus_are_asked_for_up_to_the_last_one_that_the_plan_names(quickstart: P
         ((), "", False),
     ]
     assert options_of(emitted(made, '[slurm]\ngres = "untyped"\n')[SCRIPT])[0]["gres"] == "gpu:4"
+
+
+#: Two GPUs of one type before two of another, and one more of the first.
+BOTH = Host("both", 16, 256.0, (Gpu("a100_sxm", 2), Gpu("l40s", 2), Gpu("a100_sxm")))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "asked", "steps", "counted"),
+    [
+        # The first of the second type alone, and with one of the first.
+        ([("l40s", (2,))], "gpu:l40s:1", ["gpu:l40s:1"], [(0,)]),
+        ([("l40s", (2, 3))], "gpu:l40s:2", ["gpu:l40s:2"], [(0, 1)]),
+        (
+            [("a100_sxm", (0,)), ("l40s", (3,))],
+            "gpu:a100_sxm:1,gpu:l40s:2",
+            ["gpu:a100_sxm:1", "gpu:l40s:2"],
+            [(0,), (1,)],
+        ),
+        (
+            [("l40s", (2,)), ("a100_sxm", (4,))],
+            "gpu:a100_sxm:3,gpu:l40s:1",
+            ["gpu:l40s:1", "gpu:a100_sxm:3"],
+            [(0,), (2,)],
+        ),
+    ],
+)
+def test_gpus_of_a_host_with_several_types_are_asked_for_by_type(
+    quickstart: Planned,
+    gpus: list[tuple[str, tuple[int, ...]]],
+    asked: str,
+    steps: list[str],
+    counted: list[tuple[int, ...]],
+) -> None:
+    made = placed(quickstart, *(("both", devices, 1.0) for _, devices in gpus), types=[gpu for gpu, _ in gpus])
+    # Where the nodes are not the plan's, or not the job's alone, GPUs are counted among those of the type.
+    for site, kept in (("", [devices for _, devices in gpus]), ("exclusive = false", counted), (ANYWHERE, counted)):
+        found = emitted(made, f"[slurm]\n{site}\n", [BOTH])
+        assert [options["gres"] for options in options_of(found[SCRIPT])] == [asked]
+        first = msgspec.json.decode(found[JOB], type=SlurmJob).steps[: len(gpus)]
+        assert [(step.gres, step.devices) for step in first] == [*zip(steps, kept, strict=True)]
+    # A replica on top takes as many as it uses.
+    more = {options_of(script)[0]["gres"] for name, script in found.items() if "more" in name}
+    assert more <= {f"gpu:{gpu}:{len(devices)}" for gpu, devices in gpus}
+    assert more
 
 
 def test_replicas_of_less_than_a_core_share_cores(quickstart: Planned) -> None:

@@ -1,14 +1,15 @@
 """Site profiles: what one may say, and what is refused, with its line."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import pytest
 
+from harmonia_compiler.contract.inventory import Gpu, Host
 from harmonia_compiler.contract.site import load_site, parse_site
 from harmonia_compiler.contract.slurm import SlurmSite
-from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.emit.bundle import write_bundle
 from harmonia_compiler.emit.targets.slurm_site import slurm_site
@@ -191,16 +192,21 @@ def test_a_gpu_type_that_no_inventory_has_is_refused_with_the_one_that_was_meant
     assert "`a100_sxm`" in found.help
 
 
-def described(made: Planned, text: str, tmp_path: Path) -> list[tuple[str, int]]:
-    """What the bundle is refused for or warned of, each with its line."""
-    site = parse_site(Source("site.toml", text))
+def findings(made: Planned, text: str, tmp_path: Path, hosts: Sequence[Host] = ()) -> list[Diagnostic]:
+    """What the bundle is refused for or warned of."""
+    site, out = parse_site(Source("site.toml", text)), tmp_path / "bundle"
     try:
-        found = write_bundle(
-            made.plan, made.application, target="slurm", out=tmp_path / "bundle", root=made.root, site=site
+        return write_bundle(
+            made.plan, made.application, target="slurm", out=out, root=made.root, site=site, hosts=hosts
         )
     except Rejected as rejected:
-        assert not (tmp_path / "bundle").exists()
-        found = rejected.found
+        assert not out.exists()
+        return [*rejected.found]
+
+
+def described(made: Planned, text: str, tmp_path: Path, hosts: Sequence[Host] = ()) -> list[tuple[str, int]]:
+    """Their codes, each with its line."""
+    found = findings(made, text, tmp_path, hosts)
     assert all(one.help and one.span for one in found)
     return [(one.code, text.count("\n", 0, one.span.start) + 1) for one in found if one.span]
 
@@ -214,44 +220,77 @@ def test_a_plan_that_needs_gpus_is_refused_where_none_are_asked_for(quickstart: 
 
 A100, L40S = "a100_sxm", "l40s"
 SAME = f'gpu_types = {{{A100} = "gpu", {L40S} = "gpu"}}\n'
+ANY, UNTYPED, SHARED = 'nodes = "any"\n', 'gres = "untyped"\n', "exclusive = false\n"
+MORE = "submit_from_nodes = true\nscale_out = 1\n"
+#: Two hosts that differ in their GPUs alone, and one that has both types.
+APART = [Host("a", 8, 64.0, (Gpu(A100),)), Host("b", 8, 64.0, (Gpu(L40S),))]
+BOTH = [Host("a", 8, 64.0, (Gpu(A100), Gpu(L40S)))]
 
 
 @pytest.mark.parametrize(
-    ("places", "text", "found"),
+    ("hosts", "text", "line"),
     [
-        # Two hosts that differ in their GPUs alone, and one that has both types.
-        ([("a", A100), ("b", L40S)], 'nodes = "any"\ngres = "untyped"\n', [("E0943", 2)]),
-        ([("a", A100), ("b", L40S)], 'nodes = "any"\n', []),
-        ([("a", A100), ("b", L40S)], 'gres = "untyped"\n', []),
-        ([("a", A100), ("b", A100)], 'nodes = "any"\ngres = "untyped"\n', []),
-        ([("a", A100), ("a", L40S)], 'nodes = "any"\n', [("E0943", 2)]),
-        ([("a", A100), ("a", L40S)], "", []),
+        (APART, ANY + UNTYPED, 2),
+        (APART, ANY, 0),
+        (APART, UNTYPED, 0),
+        (APART, UNTYPED + SHARED, 0),
+        (APART[:1], ANY + UNTYPED, 0),
         # A replica on top comes wherever there is room, by its own type where types are asked for.
-        ([("a", A100), ("b", L40S)], 'gres = "untyped"\nsubmit_from_nodes = true\nscale_out = 1\n', [("E0943", 4)]),
-        ([("a", A100), ("a", L40S)], "submit_from_nodes = true\nscale_out = 1\n", []),
-        # Of a node with both types other jobs may have those that the plan names.
-        ([("a", A100), ("a", L40S)], "exclusive = false\n", [("E0943", 2)]),
-        ([("a", A100), ("b", L40S)], "exclusive = false\n", []),
-        # Two types that the site calls the same.
-        ([("a", A100), ("b", L40S)], f'nodes = "any"\n{SAME}', [("E0943", 2)]),
-        ([("a", A100), ("b", L40S)], SAME, []),
-        ([("a", A100), ("b", L40S)], f"submit_from_nodes = true\nscale_out = 1\n{SAME}", [("E0943", 3)]),
+        (APART, UNTYPED + MORE, 4),
+        (APART, MORE, 0),
+        (APART, UNTYPED + MORE + ANY, 5),
+        # By its type, each is right on a host with both.
+        (BOTH, "", 0),
+        (BOTH, SHARED, 0),
+        (BOTH, ANY + MORE, 0),
+        (BOTH, UNTYPED, 2),
+        (BOTH, SHARED + UNTYPED, 3),
+        (BOTH, ANY + UNTYPED, 3),
+        # Two types that the site calls the same, in whichever way.
+        (APART, ANY + SAME, 2),
+        (APART, SAME, 0),
+        (APART, MORE + SAME, 3),
+        (BOTH, SAME, 2),
+        (BOTH, SAME + UNTYPED, 3),
+        (APART, ANY + f'gpu_types = {{{A100} = "{L40S}"}}\n', 2),
+        (APART, ANY + 'gpu_types = {t4 = "l4"}\n', 0),
     ],
 )
-def test_gpus_of_two_types_are_refused_where_slurm_is_not_told_which_it_is_to_give(
-    quickstart: Planned,
-    tmp_path: Path,
-    places: list[tuple[str, str]],
-    text: str,
-    found: list[tuple[str, int]],
+@pytest.mark.parametrize("types", [(A100, L40S), (A100,), (L40S,)], ids=["both", "one", "other"])
+def test_gpus_are_refused_where_slurm_is_not_told_which_of_two_types_it_is_to_give(
+    quickstart: Planned, tmp_path: Path, hosts: list[Host], text: str, line: int, types: tuple[str, ...]
 ) -> None:
-    made = placed(quickstart, *((host, (at,), 1.0) for at, (host, _) in enumerate(places)))
-    replicas = tuple(
-        msgspec.structs.replace(one, config=msgspec.structs.replace(one.config, gpu=places[at % len(places)][1]))
-        for at, one in enumerate(made.plan.replicas)
-    )
-    plan = msgspec.structs.replace(made.plan, replicas=replicas)
-    assert described(Planned(made.application, plan, made.root), f"[slurm]\n{text}", tmp_path) == found
+    """Whichever of them the plan uses."""
+    used = [gpu for gpu in types if any(gpu == one.type for host in hosts for one in host.gpus)] or [A100]
+    made = placed(quickstart, *(where(gpu, hosts) for gpu in used), types=used)
+    assert described(made, f"[slurm]\n{text}", tmp_path, hosts) == ([("E0943", line)] if line else [])
+
+
+def where(gpu: str, hosts: list[Host]) -> tuple[str, tuple[int, ...], float]:
+    """The first GPU of a type, as a place for a replica."""
+    numbered = [(host.name, [one.type for one in host.gpus for _ in range(one.count)]) for host in hosts]
+    name, types = next((name, types) for name, types in numbered if gpu in types)
+    return name, (types.index(gpu),), 1.0
+
+
+@pytest.mark.parametrize(
+    ("hosts", "text", "step", "mended"),
+    [
+        (APART, ANY + UNTYPED, 'say `nodes = "named"`, or say `gres = "typed"` where ', [UNTYPED, ANY]),
+        (APART, ANY + UNTYPED + MORE, 'say `nodes = "named"` and leave `scale_out` out, or ', [UNTYPED, ANY + MORE]),
+        (APART, ANY + SAME, 'say `nodes = "named"`, or say by `gpu_types` what ', [SAME, ANY]),
+        (BOTH, SHARED + UNTYPED, 'say `gres = "typed"` where ', [SHARED]),
+        (BOTH, SAME, "say by `gpu_types` what ", [""]),
+    ],
+)
+def test_each_way_that_is_named_out_of_it_is_one(
+    quickstart: Planned, tmp_path: Path, hosts: list[Host], text: str, step: str, mended: list[str]
+) -> None:
+    made = placed(quickstart, where(A100, hosts))
+    (found,) = findings(made, f"[slurm]\n{text}", tmp_path, hosts)
+    assert found.help.startswith(step)
+    for at, instead in enumerate(mended):
+        assert findings(made, f"[slurm]\n{instead}", tmp_path / str(at), hosts) == []
 
 
 HANDOVER = '[slurm]\nwall_time = "02:00:00"\nsubmit_from_nodes = true\nhandover = "00:20:00"\n'

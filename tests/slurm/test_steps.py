@@ -25,7 +25,7 @@ from harmonia_compiler.runtime.actuators.supervision.rundir import Asked
 from harmonia_compiler.runtime.weights import stored_folder, wanted
 from tests.emit.conftest import planned
 
-from .service import MIXED, fake, write
+from .service import MIXED, Place, fake, write
 
 NODES = Nodes({"large": "n7", "plain": "n8"}, {"large": "10.0.0.7", "plain": "10.0.0.8"}, is_het=True)
 
@@ -115,19 +115,19 @@ def test_a_launcher_takes_the_gpus_that_the_plan_names(
     """By their numbers on a node that the job has for itself, and of one that it shares counted among its own."""
     monkeypatch.setenv("SLURM_STEP_GPUS", on_node)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    for is_exclusive, expected in ((True, here), (False, shared)):
+    for by_number, expected in ((True, here), (False, shared)):
         if expected is None:
             with pytest.raises(Rejected):
-                devices_here(planned, "see-0", is_exclusive=is_exclusive)
+                devices_here(planned, "see-0", by_number=by_number)
         else:
-            assert devices_here(planned, "see-0", is_exclusive=is_exclusive) == expected
+            assert devices_here(planned, "see-0", by_number=by_number) == expected
 
 
 def test_a_gpu_that_is_not_shown_is_said_and_no_other_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_STEP_GPUS", "0,1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     with pytest.raises(Rejected) as rejected:
-        devices_here((1, 2), "see-0", is_exclusive=True)
+        devices_here((1, 2), "see-0", by_number=True)
     assert [(one.code, one.message) for one in rejected.value.found] == [
         ("E0934", "`see-0` is planned for GPU 2, and Slurm shows its step 0, 1")
     ]
@@ -197,6 +197,10 @@ def test_nodes_that_are_away_are_a_warning_and_what_the_site_says_wrongly_is_non
         ("typed", ["main*|x|idle|4|8000|gpu:a100:4|none", "main*|y|down|4|8000|gpu:a100:1|none"], "E0936"),
         ("typed", ["main*|x|idle|4|8000|gpu:a100:4|none", "main*|y|down|4|8000|gpu:l40s:4|none"], "E0936"),
         ("untyped", ["main*|x|idle|4|8000|gpu:a100:4|none", "main*|y|down|4|8000|(null)|none"], "E0936"),
+        # One of two types that are asked for lacks, and has too few.
+        ("both", ["main*|x|down|4|8000|gpu:a100:2,gpu:l40s:2|none"], "W0941"),
+        ("both", ["main*|x|down|4|8000|gpu:a100:2,gpu:l40s:1|none"], "E0936"),
+        ("both", ["main*|x|down|4|8000|gpu:a100:4|none"], "E0936"),
         # It could, and there are too few even so; and it is in no partition of the job's.
         ("typed", ["main*|y|down|4|8000|gpu:a100:4|none"], "E0936"),
         ("typed", ["main*|x|idle|4|8000|gpu:a100:4|none", "other|y|down|4|8000|gpu:a100:4|none"], "E0936"),
@@ -205,8 +209,11 @@ def test_nodes_that_are_away_are_a_warning_and_what_the_site_says_wrongly_is_non
 def test_a_node_that_is_away_counts_where_it_has_what_the_job_takes(
     gres: str, lines: list[str], code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    places: list[Place] = [("a", (1,), "a100_sxm", 2.0), ("b", (1,), "a100_sxm", 2.0)]
+    if gres == "both":
+        gres, places = "typed", [("a", (1,), "a100_sxm", 1.0), ("a", (1,), "l40s", 1.0)]
     site = f'[slurm]\nnodes = "any"\ngres = "{gres}"\ngpu_types = {{a100_sxm = "a100"}}\n'
-    bundle = write(tmp_path, [("a", (1,), "a100_sxm", 2.0), ("b", (1,), "a100_sxm", 2.0)], site)
+    bundle = write(tmp_path, places, site)
     no_nodes = "echo 'allocation failure: Requested node configuration is not available' >&2; exit 1"
     fake(tmp_path, monkeypatch, sbatch=no_nodes, sinfo="cat <<'END'\n" + "\n".join(lines) + "\nEND")
     assert [found.code for found in refused(bundle, os.environ)] == [code]

@@ -11,7 +11,7 @@ from harmonia_compiler.runtime.actuators.slurm.preflight import refused
 from tests.emit.conftest import ROOT
 from tests.emit.sweep import INVENTORIES, SAMPLES, planned_for
 
-from .cluster import Cluster
+from .cluster import Cluster, Nodes
 from .conftest import running
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(120)]
@@ -21,15 +21,13 @@ ANYWHERE = (
 )
 
 
-def nodes() -> dict[str, tuple[int, int, str, int]]:
+def nodes() -> Nodes:
     """A node for each host of the inventories. What the gateway takes there is beside what the plan may use."""
     hosts = [host for name in INVENTORIES for host in load_inventory(ROOT / f"samples/inventories/{name}.toml").hosts]
-    found = {}
-    for host in hosts:
-        (kind, count), *others = [(one.type, one.count) for one in host.gpus] or [("", 0)]
-        assert not others
-        found[host.name] = (host.cpus, int(host.memory_gib * 1024), kind, count)
-    return found
+    return {
+        host.name: (host.cpus, int(host.memory_gib * 1024), {gpu.type: gpu.count for gpu in host.gpus})
+        for host in hosts
+    }
 
 
 @pytest.fixture(scope="module")

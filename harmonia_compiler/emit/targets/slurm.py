@@ -28,7 +28,7 @@ def files(emission: Emission) -> dict[str, bytes]:
     So it does for one under which the plan cannot start.
     """
     site = slurm_site(emission.site)
-    check_gpus(emission.plan.replicas, site, emission.site)
+    check_gpus(emission.plan.replicas, emission.hosts, site, emission.site)
     job = _job(emission, site)
     by_name = site.nodes == "named"
     whole = script(job.components, site, "head", _SERVICE, by_name=by_name, exclusive=site.exclusive)
@@ -75,7 +75,7 @@ def _misplaced(emission: Emission, job: SlurmJob) -> list[str]:
     wrong = []
     for replica, step in zip(emission.plan.replicas, job.steps, strict=False):
         component = job.components[step.component]
-        if (step.replica, step.host, step.devices) != (replica.id, replica.host, replica.devices):
+        if (step.replica, step.host) != (replica.id, replica.host):
             wrong.append(f"the step of `{replica.id}` is for something else")
         if step.host not in component.hosts:
             wrong.append(f"the step of `{replica.id}` is on `{step.host}`, which its component has not")
@@ -99,7 +99,7 @@ def _asked(component: SlurmComponent, site: SlurmSite, *, by_name: bool) -> dict
 
 
 def _job(emission: Emission, site: SlurmSite) -> SlurmJob:
-    components, steps = layout(emission.plan.replicas, site)
+    components, steps = layout(emission.plan.replicas, emission.hosts, site)
     return SlurmJob(emission.replicas, emission.gateway, site, components, steps, further(emission.plan, site))
 
 

@@ -1,17 +1,18 @@
 """Reads the `[slurm]` table of a site profile: every mistake at once, each at its line."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from harmonia_compiler.contract.further import MOST_SCALE_OUT
 from harmonia_compiler.contract.gpu import GPU_TYPES
+from harmonia_compiler.contract.inventory import Host
 from harmonia_compiler.contract.plan import Replica
 from harmonia_compiler.contract.site import Site
 from harmonia_compiler.contract.slurm import MOST_NOTICE_S, SlurmSite
 from harmonia_compiler.contract.toml_document import shown
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejected
 from harmonia_compiler.diagnostics.near import listed, suggestion
-from harmonia_compiler.emit.targets.slurm_layout import site_type
+from harmonia_compiler.emit.targets.slurm_layout import asked_type
 
 #: How a time is written, as Slurm writes it; in a profile its key has no `_s`.
 _TIME = re.compile(r"(?:(\d{1,3})-)?(\d{1,3}):([0-5]\d):([0-5]\d)")
@@ -40,11 +41,15 @@ _NEVER_NONE = {
     "wall_time": "leave it out where a job may run for ever",
     "drain": "say how long what is begun may take to end, a second at least, or leave it out for a minute",
 }
-#: By key, why GPUs of another type may come, and what to do.
-_WHY = {
+#: What lets replicas come on nodes that were not planned for: why, and how not to.
+_ANYWHERE = {
     "nodes": ('with `nodes = "any"` it takes those of any node', 'say `nodes = "named"`'),
     "scale_out": ("with `scale_out` it takes those of any node for a replica on top", "leave `scale_out` out"),
-    "exclusive": ("with `exclusive = false` other jobs may have those that the plan names", "leave `exclusive` out"),
+}
+#: How GPUs are told apart, by the key that says how they are called.
+_APART = {
+    "gres": 'say `gres = "typed"` where the site counts its GPUs by type, and by `gpu_types` what it calls each',
+    "gpu_types": "say by `gpu_types` what the site calls each",
 }
 
 
@@ -71,8 +76,12 @@ def slurm_site(site: Site | None) -> SlurmSite:
     return found
 
 
-def check_gpus(replicas: Iterable[Replica], found: SlurmSite, site: Site | None) -> None:
-    """Raise `Rejected` where the plan needs GPUs and is given none, or may be given others than it needs."""
+def check_gpus(replicas: Iterable[Replica], hosts: Iterable[Host], found: SlurmSite, site: Site | None) -> None:
+    """Raise `Rejected` where the plan needs GPUs and is given none, or may be given others than it needs.
+
+    Others are those of another type that bear the same name for Slurm, or no name: on the replica's own host, and on
+    all of the inventory where Slurm takes any.
+    """
     needs = [one for one in replicas if one.devices]
     if site is None or not needs:
         return
@@ -80,29 +89,29 @@ def check_gpus(replicas: Iterable[Replica], found: SlurmSite, site: Site | None)
         message = f'`gres` is "none", and `{needs[0].id}` needs GPUs: Slurm shows a step none that it was not asked for'
         step = 'say "typed" or "untyped", as the site counts its GPUs, or plan with an inventory without GPUs'
         raise Rejected([Diagnostic("E0938", message, site.place("slurm", "gres"), help=step)])
-    key, mixed = _of_any_type(needs, found)
-    if mixed:
-        why, step = _WHY[key]
-        message = f"the plan uses {listed(mixed)}, and Slurm is not told which of them it is to give: {why}"
-        step += ', or `gres = "typed"` where the site counts its GPUs by type' if found.gres == "untyped" else ""
-        raise Rejected([Diagnostic("E0943", message, site.place("slurm", key), help=step)])
-
-
-def _of_any_type(needs: Sequence[Replica], found: SlurmSite) -> tuple[str, list[str]]:
-    """What of the site lets Slurm give GPUs of another type than the plan's, and of which types, if anything does.
-
-    Those are types that the site calls the same, and those of one host, for which Slurm is told a number alone.
-    """
-    called: dict[str, set[str]] = {}
-    on: dict[str, set[str]] = {}
+    there = {host.name: {gpu.type for gpu in host.gpus} for host in hosts}
     for one in needs:
-        name = "" if found.gres == "untyped" else site_type(one.config.gpu, found.gpu_types)
-        called.setdefault(name, set()).add(one.config.gpu)
-        on.setdefault(one.host, set()).add(one.config.gpu)
-    told = {"nodes": (called, on), "scale_out": (called,), "exclusive": (on,)}
-    lets = {"nodes": found.nodes == "any", "scale_out": found.scale_out > 0, "exclusive": not found.exclusive}
-    among = ((key, types) for key, groups in told.items() if lets[key] for each in groups for types in each.values())
-    return next(((key, sorted(types)) for key, types in among if len(types) > 1), ("", []))
+        there.setdefault(one.host, set()).add(one.config.gpu)
+    called = "gres" if found.gres == "untyped" else "gpu_types"
+    untold = "Slurm is not told which of them it is to give"
+    for one in needs:
+        if mixed := _called_as(one.config.gpu, there[one.host], found):
+            message = f"`{one.host}` has {listed(mixed)}, and {untold}"
+            step = f"{_APART[called]}, or plan with an inventory without `{one.host}`"
+            raise Rejected([Diagnostic("E0943", message, site.place("slurm", called), help=step)])
+    lets = {"nodes": found.nodes == "any", "scale_out": found.scale_out > 0}
+    anywhere = [key for key in _ANYWHERE if lets[key]]
+    for one in needs if anywhere else ():
+        if mixed := _called_as(one.config.gpu, set().union(*there.values()), found):
+            message = f"the inventory has {listed(mixed)}, and {untold}: {_ANYWHERE[anywhere[0]][0]}"
+            step = f"{' and '.join(_ANYWHERE[key][1] for key in anywhere)}, or {_APART[called]}"
+            raise Rejected([Diagnostic("E0943", message, site.place("slurm", anywhere[0]), help=step)])
+
+
+def _called_as(gpu: str, types: Iterable[str], found: SlurmSite) -> list[str]:
+    """The types that Slurm is asked for as it is for this one; none where that is the only one."""
+    same = sorted(other for other in types if asked_type(other, found) == asked_type(gpu, found))
+    return same if len(same) > 1 else []
 
 
 def waits_for_its_own_nodes(found: SlurmSite, site: Site | None) -> list[Diagnostic]:

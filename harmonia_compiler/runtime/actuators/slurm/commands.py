@@ -112,15 +112,13 @@ class Node:
         """Whether it has what a job with these options takes of a node, were nothing else on it."""
         has_cpus = self.cpus >= int(options["cpus-per-task"])
         has_memory = self.memory_mib >= int(options["mem"].removesuffix("M"))
-        return has_cpus and has_memory and self._gpus(options.get("gres", "")) >= 0
+        return has_cpus and has_memory and all(map(self._has_gpus, filter(None, options.get("gres", "").split(","))))
 
-    def _gpus(self, asked: str) -> int:
-        """How many GPUs it has beyond those that are asked for, as `gpu:TYPE:COUNT` or `gpu:COUNT`."""
-        if not asked:
-            return 0
+    def _has_gpus(self, asked: str) -> bool:
+        """Whether it has as many GPUs as are asked for, as `gpu:TYPE:COUNT` or `gpu:COUNT`."""
         kind, _, count = asked.rpartition(":")
         there = re.findall(r"(gpu(?::[^:,()]+)?):(\d+)", self.gres)
-        return sum(int(number) for name, number in there if kind in ("gpu", name)) - int(count)
+        return sum(int(number) for name, number in there if kind in ("gpu", name)) >= int(count)
 
 
 def outside(environment: Mapping[str, str], site: SlurmSite) -> dict[str, str]:

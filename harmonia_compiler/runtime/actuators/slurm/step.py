@@ -144,19 +144,19 @@ def spec_of(
     )
 
 
-def devices_here(planned: Sequence[int], name: str, *, is_exclusive: bool) -> list[int]:
-    """The GPUs of the plan by the numbers that a process uses for them here; raises `Rejected` where one is not shown.
+def devices_here(planned: Sequence[int], name: str, *, by_number: bool) -> list[int]:
+    """The GPUs of a replica by the numbers that a process uses for them here; raises `Rejected` where one is not shown.
 
     Slurm says which GPUs of the node a step has, and by which numbers it sees them: they differ where a control group
-    hides the others. On a node that is not the job's alone, others may have the first ones: the plan's numbers count
-    those that the job has then.
+    hides the others. On a node that was not planned for, or is not the job's alone, those of the type may be others
+    than the plan's: the replica's count those that the step is shown then.
     """
     if not planned:
         return []
     visible = _numbers(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
     on_node = _numbers(os.environ.get("SLURM_STEP_GPUS", "")) or visible
     shown = sorted(zip(on_node, visible, strict=False))
-    here = {device if is_exclusive else at: seen for at, (device, seen) in enumerate(shown)}
+    here = {device if by_number else at: seen for at, (device, seen) in enumerate(shown)}
     if missing := [device for device in planned if device not in here]:
         given = ", ".join(map(str, on_node)) or "none"
         message = f"`{name}` is planned for GPU {', '.join(map(str, missing))}, and Slurm shows its step {given}"
@@ -172,18 +172,19 @@ def _numbers(text: str) -> list[int]:
 async def _serve(bundle: Path, life: str, name: str, address: str) -> int:
     documents, described = read_job(bundle)
     replica = next(one for one in documents.processes.replicas if one.replica == name)
+    mine = next(one for one in described.steps if one.replica == name)
     folder = SharedFolder(bundle)
     run = folder.run()
     try:
-        devices = devices_here(replica.devices, name, is_exclusive=described.site.exclusive)
+        devices = devices_here(mine.devices, name, by_number=described.site.has_planned_gpus)
         spec = spec_of(
             bundle, documents, described.site, replica, devices, reembed=run is not None and run.asked.reembed
         )
     except Rejected as rejected:
         why = "; ".join(finding.message for finding in rejected.found)
-        mine = folder.of(life, name)
-        mine.make()
-        mine.set_status(ProcessStatus(name, replica.engine, "failed", time.time(), waiting_for=why))
+        said = folder.of(life, name)
+        said.make()
+        said.set_status(ProcessStatus(name, replica.engine, "failed", time.time(), waiting_for=why))
         raise
     return await Step(bundle, life, spec, address).serve()
 
