@@ -4,9 +4,11 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.card import Card
 from harmonia_compiler.contract.component import Engine
@@ -48,11 +50,17 @@ def configuration_here(engine: Engine, batch: int | None) -> Configuration:
 
 
 @asynccontextmanager
-async def running(engine: Engine, card: Card, configuration: Configuration) -> AsyncIterator[str]:
-    """The URL of the engine, once it answers and is warm. It ends when the context does."""
+async def running(
+    engine: Engine, card: Card, configuration: Configuration, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[str]:
+    """The URL of the engine, once it answers and is warm. It ends when the context does.
+
+    `environment` is what its process sees in place of what its kind says.
+    """
     kind = kinds()[engine.kind]
     assert kind.launch is not None, engine
     launch = commands.launch_here(kind.launch(engine, card, configuration))
+    launch = replace(launch, environment={**launch.environment, **(environment or {})})
     weights = None if launch.model is None else await asyncio.to_thread(locate, launch.model)
     port = free_port(())
     with tempfile.TemporaryDirectory(prefix="harmoniac-engine-") as folder:
