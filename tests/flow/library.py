@@ -158,6 +158,15 @@ COMPONENTS: dict[str, Component] = {
         _component("recall", "model", (_QUESTION,), Text()),
         _component("judge", "model", (_QUESTION, _PASSAGES), Bool(), prompt=_JUDGING, settings={"reorder": True}),
         _component("write", "model", (_QUESTION, _PASSAGES), Text(), prompt=_WRITING, settings={"reorder": True}),
+        _component(
+            "advise",
+            "model",
+            (_QUESTION, _PASSAGES),
+            Text(),
+            system=("Advise.",),
+            prompt=_WRITING,
+            settings={"reorder": True},
+        ),
         _component("reply", "model", (_QUESTION,), Text(), prompt=_REPLYING, settings={"reorder": True}),
         _component("join", "function", (Port("one", Text()), Port("other", Text())), Text(), size=20.0),
     )

@@ -18,18 +18,21 @@ from harmonia_compiler.flow.bodies import Rewriting, invariants, with_bodies
 from harmonia_compiler.flow.graph import Body, Flow
 from harmonia_compiler.flow.passes.definition import Context, Pass
 from harmonia_compiler.flow.passes.likeness import may_merge, said
+from harmonia_compiler.kinds.openai import loose_ports
 from harmonia_compiler.kinds.paragraphs import PROMPT_ORDER, paragraphs
 
 #: A paragraph as a call sees it: its texts, and for each insertion the position of the value.
 _Paragraph = tuple[str | int, ...]
+#: Whose cache a call's prompt is in, and what stands before it there: the system prompt, and the turns' values.
+_Before = tuple[str, tuple[str | int, ...], tuple[int, ...]]
 
 
 def order_prompts(flow: Flow, context: Context) -> Flow:
     """Number the paragraphs of reorderable prompts in the order in which most calls share them.
 
-    Calls of one body share what they read alike, and after that rounds of a loop and items of a list what comes from
-    outside of it. Those that equally many share stand in one order in all of them. Of those that no other call has,
-    what no request changes comes first.
+    Calls of one body share what they read alike, where the same stands before their prompts; and after that rounds of a
+    loop and items of a list what comes from outside of it. Those that equally many share stand in one order in all of
+    them. Of those that no other call has, what no request changes comes first.
     """
     same = _same(flow, context)
     return with_bodies(flow, [_ordered(body, same[index], context) for index, body in enumerate(flow.bodies)])
@@ -37,15 +40,18 @@ def order_prompts(flow: Flow, context: Context) -> Flow:
 
 def _ordered(body: Body, same: "_Same", context: Context) -> Body:
     written = {at: _paragraphs(node.operation, context) for at, node in enumerate(body.nodes)}
-    shared = Counter(
-        (_engine(body, at, context), paragraph) for at, own in written.items() for paragraph in dict.fromkeys(own)
-    )
+    before = {
+        at: _before(node.operation, context)
+        for at, node in enumerate(body.nodes)
+        if isinstance(node.operation, Call) and written[at]
+    }
+    shared = Counter((before[at], paragraph) for at, own in written.items() for paragraph in dict.fromkeys(own))
     first = {paragraph: number for number, paragraph in enumerate(shared)}
     new = Rewriting(body)
     for at, node in enumerate(body.nodes):
         operation = new.read(node.operation)
         if isinstance(operation, Call) and len(written[at]) > 1:
-            keys = [(_engine(body, at, context), paragraph) for paragraph in written[at]]
+            keys = [(before[at], paragraph) for paragraph in written[at]]
             around = [min((same.around[part] for part in _read(one)), default=same.depth) for one in written[at]]
             operation = _with_order(operation, _order(written[at], [(shared[key], first[key]) for key in keys], around))
         new.moved.append(new.append(replace(node, operation=operation)))
@@ -121,9 +127,11 @@ def _paragraphs(operation: object, context: Context) -> list[_Paragraph]:
     ]
 
 
-def _engine(body: Body, at: int, context: Context) -> str:
-    operation = body.nodes[at].operation
-    return context.application.components[operation.component].engine if isinstance(operation, Call) else ""
+def _before(call: Call, context: Context) -> _Before:
+    component = context.application.components[call.component]
+    values = dict(zip(call.ports, call.inputs, strict=True))
+    system = [values[part.port] if isinstance(part, Insert) else part for part in component.system or ()]
+    return component.engine, tuple(system), tuple(values[port.name] for port in loose_ports(component)[0])
 
 
 PASS = Pass(
