@@ -336,6 +336,7 @@ def test_a_process_sees_only_what_is_its_own(hand: Hand, monkeypatch: pytest.Mon
     assert said["environment"]["KEY"] == "a secret"
     assert said["environment"]["DECLARED"] == "1"
     assert said["environment"]["CUDA_VISIBLE_DEVICES"] == ""
+    assert said["environment"]["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert said["cwd"] == str(hand.path)
     for name in ("one", "two"):
         assert not {"SEARCH_KEY", "OTHER_KEY"} & hand.environment(name)["environment"].keys()

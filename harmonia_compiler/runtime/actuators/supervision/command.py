@@ -95,6 +95,8 @@ def environment_of(
     return {
         **basics(outer),
         "CUDA_VISIBLE_DEVICES": ",".join(map(str, devices)),
+        # As NVML and schedulers count them, and not the fastest first, which is another where types are mixed.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         **launch.environment,
         **{name: outer[variable] for name, variable in launch.late.items() if variable in outer},
         MARK: str(folders.bundle),
