@@ -292,3 +292,28 @@ def test_what_the_gateway_takes_from_whoever_starts_it_reaches_the_job(quickstar
     for name, script in emitted(quickstart, ANY).items():
         if name.endswith(".sbatch"):
             assert {ALLOWED_HOSTS, GATEWAY_PROCESSES} == {*FOR_GATEWAY} <= {*options_of(script)[0]["export"].split(",")}
+
+
+@pytest.mark.parametrize(
+    ("site", "change"),
+    [
+        ("", {"devices": (0, 3)}),
+        ("", {"devices": (1,)}),
+        ("exclusive = false\n", {"devices": (0,)}),
+        ("", {"gres": "gpu:a100_sxm:4"}),
+        ("", {"gres": "gpu:l40s:3"}),
+    ],
+)
+def test_a_step_that_has_other_gpus_than_its_replica_is_found_out(
+    quickstart: Planned, site: str, change: dict[str, object]
+) -> None:
+    made = placed(quickstart, ("laptop", (1, 2), 1.0))
+    emission = make_emission(
+        made.plan, made.application, made.root, parse_site(Source("site.toml", f"[slurm]\n{site}"))
+    )
+    written = files(emission)
+    assert not faults(emission, written)
+    job = msgspec.json.decode(written[JOB], type=SlurmJob)
+    first = msgspec.structs.replace(job.steps[0], **change)
+    changed = msgspec.structs.replace(job, steps=(first, *job.steps[1:]))
+    assert faults(emission, {**written, JOB: msgspec.json.encode(changed)})

@@ -75,11 +75,14 @@ def _misplaced(emission: Emission, job: SlurmJob) -> list[str]:
     wrong = []
     for replica, step in zip(emission.plan.replicas, job.steps, strict=False):
         component = job.components[step.component]
-        if (step.replica, step.host) != (replica.id, replica.host):
+        by_number = job.site.has_planned_gpus
+        has_gpus = step.devices == replica.devices if by_number else len(step.devices) == len(replica.devices)
+        if (step.replica, step.host) != (replica.id, replica.host) or not has_gpus:
             wrong.append(f"the step of `{replica.id}` is for something else")
         if step.host not in component.hosts:
             wrong.append(f"the step of `{replica.id}` is on `{step.host}`, which its component has not")
-        if step.memory_mib > component.memory_mib or step.cpus > component.cpus:
+        gpus_lack = bool(step.gres) and step.gres not in component.gres.split(",")
+        if step.memory_mib > component.memory_mib or step.cpus > component.cpus or gpus_lack:
             wrong.append(f"the step of `{replica.id}` takes more than the job has there")
     if len(job.steps) != len(emission.plan.replicas):
         wrong.append(f"{JOB} has {len(job.steps)} steps for {len(emission.plan.replicas)} replicas")
